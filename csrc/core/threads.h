@@ -1,0 +1,35 @@
+// The one door to threads. OpenMP stands behind it, because a second thread pool beside the one that PyTorch,
+// scikit-learn or LightGBM brought along would fight with it for the same cores.
+//
+// Work is cut into tasks by shape alone, never by the number of threads, and each task owns its outputs. Any thread may
+// run any task (they are handed out one by one, so that a thread the system has put aside stalls nobody), and the bits
+// of the result depend on neither.
+#pragma once
+#include <cstdint>
+
+namespace pn {
+
+// Threads that a parallel loop uses now: 1 in a forked child (OpenMP's team did not survive the fork).
+int num_threads();
+
+// Sets the number for later loops, at least 1; may exceed the number of cores.
+void set_num_threads(int threads);
+
+// The number at start: PYNEURAL_NUM_THREADS, else OMP_NUM_THREADS, else the cores that affinity and cgroup allow.
+int default_num_threads();
+
+using Task = void (*)(void* context, int64_t task);
+
+// Runs body(context, t) for t in [0, tasks). Serial, without touching OpenMP, if there is one task or one thread, or if
+// the caller is itself inside a task. The body must not throw.
+void run_tasks(int64_t tasks, Task body, void* context);
+
+// The same for a callable f(int64_t task).
+template <class F>
+inline void parallel_for(int64_t tasks, const F& f) {
+  run_tasks(
+      tasks, [](void* context, int64_t task) { (*static_cast<const F*>(context))(task); },
+      const_cast<void*>(static_cast<const void*>(&f)));
+}
+
+}  // namespace pn
