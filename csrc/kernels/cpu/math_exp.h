@@ -1,0 +1,133 @@
+// Part of math.h: exp, expm1, tanh, sigmoid, silu, sinh, cosh.
+
+// (e^r - 1 - r) / r^2 for |r| <= 0.35.
+PN_MATH float exp_poly(float r) {
+  return poly(r, 0x1p-1f, 0x1.5554aap-3f, 0x1.5554c4p-5f, 0x1.122c3ap-7f, 0x1.6d780ep-10f);
+}
+
+PN_MATH double exp_poly(double r) {
+  return poly(r, 0x1p-1, 0x1.5555555555559p-3, 0x1.5555555555559p-5, 0x1.111111110f5a1p-7, 0x1.6c16c16c14858p-10,
+              0x1.a01a01b07cb96p-13, 0x1.a01a01b028422p-16, 0x1.71ddf67ba6006p-19, 0x1.27e4c600266f6p-22,
+              0x1.af6279a54954dp-26, 0x1.1f959b4af4b0ap-29);
+}
+
+// x = n ln 2 + r + r_lo, |r| <= 0.35; n comes as an integer held in the low bits of `n_bits` (wraps when negative).
+template <class T>
+struct ExpReduced {
+  T r, r_lo;
+  typename Fp<T>::Bits n_bits;
+};
+
+template <class T>
+PN_MATH ExpReduced<T> exp_reduce(T x) {
+  T t = fma_(x, Fp<T>::log2e, Fp<T>::magic);
+  T n = t - Fp<T>::magic;
+  T a = fma_(n, -Fp<T>::ln2_hi, x);  // exact: the product has few bits, the difference cancels
+  T b = n * Fp<T>::ln2_lo;
+  T r = a - b;
+  return {r, (a - r) - b, to_bits(t) - to_bits(Fp<T>::magic)};
+}
+
+// 2^n as a product of two powers, so that a result in the denormal range or near overflow is rounded once.
+template <class T>
+PN_MATH Pair<T> two_powers(typename Fp<T>::Bits n_bits) {
+  auto both = n_bits + 2 * Fp<T>::bias;
+  auto first = both >> 1;
+  return {from_bits<T>(first << Fp<T>::mantissa), from_bits<T>((both - first) << Fp<T>::mantissa)};
+}
+
+template <class T>
+PN_MATH T clamp_(T x, T low, T high) {  // keeps NaN
+  x = x > high ? high : x;
+  return x < low ? low : x;
+}
+
+template <class T>
+PN_MATH T exp_of(T x) {
+  auto [r, r_lo, n] = exp_reduce(clamp_(x, Fp<T>::exp_min, Fp<T>::exp_max));
+  T e = T(1) + fma_(r * r, exp_poly(r), r);
+  auto [a, b] = two_powers<T>(n);
+  return e * a * b;
+}
+
+// e^x = (hi + lo) * 2^n, hi in [0.7, 1.42].
+template <class T>
+struct ExpParts {
+  T hi, lo;
+  typename Fp<T>::Bits n_bits;
+};
+
+template <class T>
+PN_MATH ExpParts<T> exp_parts(T x) {
+  auto [r, r_lo, n] = exp_reduce(x);
+  auto first = fast_two_sum(T(1), r);
+  auto whole = fast_two_sum(first.hi, first.lo + fma_(r * r, exp_poly(r), r_lo));
+  return {whole.hi, whole.lo, n};
+}
+
+template <class T>
+PN_MATH T expm1_of(T x) {
+  // 2^n (1 + p) - 1 = (2^n - 1) + 2^n p, computed at half scale because 2^128 (2^1024) does not exist.
+  auto [r, r_lo, n] = exp_reduce(clamp_(x, Fp<T>::expm1_min, Fp<T>::exp_max));
+  T scale = from_bits<T>((n + (Fp<T>::bias - 1)) << Fp<T>::mantissa);
+  T tail = fma_(r * r, exp_poly(r), r_lo);
+  auto sum = fast_two_sum(scale - T(0.5), scale * r);
+  T y = T(2) * (sum.hi + fma_(scale, tail, sum.lo));
+  return abs_(x) < Fp<T>::eps ? x : y;  // also keeps -0 and denormals
+}
+
+// (tanh(x) / x - 1) / x^2 as a function of z = x^2, |x| <= 0.56.
+PN_MATH float tanh_poly(float z) {
+  return poly(z, -0x1.55554ap-2f, 0x1.110cd8p-3f, -0x1.b91888p-5f, 0x1.58a58ep-6f, -0x1.97799ep-8f);
+}
+
+PN_MATH double tanh_poly(double z) {
+  return poly(z, -0x1.555555555554dp-2, 0x1.11111111104aap-3, -0x1.ba1ba1b95036bp-5, 0x1.664f484ee5d39p-6,
+              -0x1.226e2db03ad02p-7, 0x1.d6d261ec1bc12p-9, -0x1.7d8cdcebc921dp-10, 0x1.346ad5f3cef4fp-11,
+              -0x1.e86ebf2857697p-13, 0x1.5a88e3430f09ep-14, -0x1.3fc391ffbc368p-16);
+}
+
+template <class T>
+PN_MATH T tanh_of(T x) {
+  T a = abs_(x), z = a * a;
+  T small = fma_(a * z, tanh_poly(z), a);
+  T capped = a > T(22) ? T(22) : a;  // tanh is 1 from 9.02 (19.07) on
+  auto [r, r_lo, n] = exp_reduce(capped + capped);
+  T e = (T(1) + fma_(r * r, exp_poly(r), r)) * from_bits<T>((n + Fp<T>::bias) << Fp<T>::mantissa);
+  T large = T(1) - T(2) / (e + T(1));
+  return with_sign(a < T(0.55) ? small : large, x);
+}
+
+// sigmoid(x) as (pair) * scale.lo * scale.hi: z / (1 + z) or 1 / (1 + z) with z = e^-|x|, the power of two kept apart.
+template <class T>
+struct SigmoidParts {
+  Pair<T> value, scale;
+};
+
+template <class T>
+PN_MATH SigmoidParts<T> sigmoid_parts(T x) {
+  T a = -abs_(x);
+  auto e = exp_parts(a < Fp<T>::exp_min ? Fp<T>::exp_min : a);
+  auto scale = two_powers<T>(e.n_bits);
+  T power = scale.hi * scale.lo;
+  auto denominator = fast_two_sum(T(1), e.hi * power);
+  denominator.lo += e.lo * power;
+  bool negative = x < T(0);
+  Pair<T> numerator = {negative ? e.hi : T(1), negative ? e.lo : T(0)};
+  return {divide(numerator, denominator), {negative ? scale.hi : T(1), negative ? scale.lo : T(1)}};
+}
+
+template <class T>
+PN_MATH T sigmoid_of(T x) {
+  auto s = sigmoid_parts(x);
+  return (s.value.hi + s.value.lo) * s.scale.hi * s.scale.lo;
+}
+
+PN_MATH float exp(float x) { return exp_of(x); }
+PN_MATH double exp(double x) { return exp_of(x); }
+PN_MATH float expm1(float x) { return expm1_of(x); }
+PN_MATH double expm1(double x) { return expm1_of(x); }
+PN_MATH float tanh(float x) { return tanh_of(x); }
+PN_MATH double tanh(double x) { return tanh_of(x); }
+PN_MATH float sigmoid(float x) { return sigmoid_of(x); }
+PN_MATH double sigmoid(double x) { return sigmoid_of(x); }
