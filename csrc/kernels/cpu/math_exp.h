@@ -119,8 +119,14 @@ PN_MATH SigmoidParts<T> sigmoid_parts(T x) {
 
 template <class T>
 PN_MATH T sigmoid_of(T x) {
-  auto s = sigmoid_parts(x);
-  return (s.value.hi + s.value.lo) * s.scale.hi * s.scale.lo;
+  // With z = e^-|x| and w = z / (1 + z): sigmoid = 1 - w or z - z w, where the errors of w count for half at most.
+  T a = -abs_(x);
+  auto [r, r_lo, n] = exp_reduce(a < Fp<T>::exp_min ? Fp<T>::exp_min : a);
+  T e = T(1) + fma_(r * r, exp_poly(r), r);
+  auto scale = two_powers<T>(n);
+  T z = e * (scale.hi * scale.lo);
+  T w = z / (T(1) + z);
+  return x < T(0) ? fma_(-e, w, e) * scale.hi * scale.lo : T(1) - w;
 }
 
 PN_MATH float exp(float x) { return exp_of(x); }

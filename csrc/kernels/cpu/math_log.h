@@ -77,14 +77,13 @@ PN_MATH T log1p_of(T x) {
 // log(1 + e^-|x|), which softplus and logsigmoid share.
 template <class T>
 PN_MATH T log1p_exp_neg(T x) {
-  T a = -abs_(x);
-  auto e = exp_parts(a < Fp<T>::exp_min ? Fp<T>::exp_min : a);
-  auto [s1, s2] = two_powers<T>(e.n_bits);
-  T z = e.hi * s1 * s2;
-  auto u = fast_two_sum(T(1), z);
-  u.lo += e.lo * s1 * s2;
-  T y = log_of_pair(u);
-  return z < Fp<T>::eps ? z : y;
+  T z = exp_of(-abs_(x));
+  // 1 + z <= 2, so the exponent is known without looking: 1 + z = 1 + f, or 2 (1 + f) from z = 1/3 on
+  bool halve = z > T(1) / T(3);
+  T factor = halve ? T(0.5) : T(1), minus = halve ? T(0.5) : T(0);
+  T scaled = z * factor, f = scaled - minus;
+  auto r = log_pair(f, scaled - (f + minus), minus + minus);
+  return r.hi + r.lo;
 }
 
 template <class T>
