@@ -1,0 +1,158 @@
+// Index ops that find places rather than use them: nonzero, argsort; and one_hot, which marks them.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "core/error.h"
+#include "core/loop.h"
+#include "core/threads.h"
+#include "ops/index.h"
+#include "ops/op.h"
+
+namespace pn {
+
+void check_range(const OpCall& call, const Array& index, int64_t low, int64_t size, const char* what, int64_t axis) {
+  const Array* operands[1] = {&index};
+  const Loop<1> loop(index.ndim, index.shape, operands);
+  loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
+    const int64_t* p = reinterpret_cast<const int64_t*>(at[0]);
+    bool right = true;
+    for (int64_t i = 0; i < n; ++i) right &= (p[i * stride[0]] >= low) & (p[i * stride[0]] < size);
+    if (right) return;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t value = p[i * stride[0]];
+      if (value < low || value >= size)
+        fail<IndexError>(call.op->name, ": index ", value, " is out of range for ", what, axis, " of size ", size,
+                         " (valid: ", low, " to ", size - 1, ")");
+    }
+  });
+}
+
+namespace {
+
+// Attribute: flat (indices into x seen as one axis; else one column per axis).
+void infer_nonzero(OpCall& call) {
+  const Array& x = *call.in[0];
+  int64_t count = 0;
+  visit_dtype(x.dtype, [&](auto v) {
+    using T = decltype(v);
+    const Array* operands[1] = {&x};
+    const Loop<1> loop(x.ndim, x.shape, operands);
+    loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
+      const T* p = reinterpret_cast<const T*>(at[0]);
+      for (int64_t i = 0; i < n; ++i) count += p[i * stride[0]] != T{0};
+    });
+  });
+  const int64_t shape[2] = {count, x.ndim};
+  call.out[0].describe(DType::Int64, call.attributes.ints[0] ? 1 : 2, shape);
+}
+
+void run_nonzero(const OpCall& call) {
+  const Array& x = *call.in[0];
+  const bool flat = call.attributes.ints[0] != 0;
+  int64_t* out = call.out[0].ptr<int64_t>();
+  int64_t left = call.out[0].shape[0];
+  visit_dtype(x.dtype, [&](auto v) {
+    using T = decltype(v);
+    const Array* operands[1] = {&x};
+    const Loop<1> loop(x.ndim, x.shape, operands);
+    int64_t position = 0;
+    loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
+      const T* p = reinterpret_cast<const T*>(at[0]);
+      for (int64_t i = 0; i < n; ++i, ++position) {
+        if (p[i * stride[0]] == T{0} || left == 0) continue;
+        --left;
+        if (flat) {
+          *out++ = position;
+          continue;
+        }
+        int64_t rest = position;
+        for (int d = x.ndim - 1; d >= 0; --d) {
+          out[d] = rest % x.shape[d];
+          rest /= x.shape[d];
+        }
+        out += x.ndim;
+      }
+    });
+  });
+}
+
+void infer_one_hot(OpCall& call) {
+  const Array& x = *call.in[0];
+  const int64_t classes = call.attributes.ints[0];
+  if (x.dtype != DType::Int64) fail<TypeError>("one_hot: labels are ", dtype_name(x.dtype), " but must be int64");
+  if (classes < 1) fail<ValueError>("one_hot: num_classes is ", classes, " but must be at least 1");
+  if (x.ndim == kMaxDims)
+    fail<ValueError>("one_hot: labels have ", x.ndim, " dimensions already, the most a tensor can have");
+  check_range(call, x, 0, classes, "num_classes, dim ", x.ndim);
+  int64_t shape[kMaxDims];
+  std::copy(x.shape, x.shape + x.ndim, shape);
+  shape[x.ndim] = classes;
+  call.out[0].describe(DType::Int64, x.ndim + 1, shape);
+}
+
+void run_one_hot(const OpCall& call) {
+  const Array labels = as_contiguous(*call.in[0]);
+  const int64_t classes = call.attributes.ints[0];
+  int64_t* out = call.out[0].ptr<int64_t>();
+  std::memset(out, 0, static_cast<size_t>(call.out[0].size()) * sizeof(int64_t));
+  for (int64_t i = 0; i < labels.size(); ++i, out += classes) {
+    const int64_t label = labels.ptr<int64_t>()[i];
+    if (label >= 0 && label < classes) out[label] = 1;
+  }
+}
+
+// Attributes: dim, descending. Stable; NaN counts as larger than any number.
+void infer_argsort(OpCall& call) {
+  const Array& x = *call.in[0];
+  if (x.ndim > 0) checked_axis(call, call.attributes.ints[0], x.ndim);
+  call.out[0].describe(DType::Int64, x.ndim, x.shape);
+}
+
+void run_argsort(const OpCall& call) {
+  const Array x = at_least_1d(*call.in[0]), y = at_least_1d(call.out[0]);
+  if (x.size() == 0) return;
+  const int64_t wanted = call.attributes.ints[0];
+  const int dim = static_cast<int>(wanted < 0 ? wanted + x.ndim : wanted);
+  const bool descending = call.attributes.ints[1] != 0;
+  const int64_t n = x.shape[dim], lines = x.size() / n;
+  const int64_t per_task = std::max<int64_t>(1, 4096 / n);
+  // std::vector<bool> has no elements to point at; a bool is the byte 0 or 1.
+  visit_dtype(x.dtype == DType::Bool ? DType::UInt8 : x.dtype, [&](auto v) {
+    using T = decltype(v);
+    parallel_for((lines + per_task - 1) / per_task, [&](int64_t t) {
+      std::vector<T> keys(static_cast<size_t>(n));
+      std::vector<int64_t> order(static_cast<size_t>(n));
+      for (int64_t k = t * per_task; k < std::min(lines, (t + 1) * per_task); ++k) {
+        int64_t from = 0, to = 0, rest = k;
+        for (int d = x.ndim - 1; d >= 0; --d) {
+          if (d == dim) continue;
+          from += rest % x.shape[d] * x.strides[d];
+          to += rest % x.shape[d] * y.strides[d];
+          rest /= x.shape[d];
+        }
+        for (int64_t i = 0; i < n; ++i) keys[i] = x.ptr<T>()[from + i * x.strides[dim]];
+        std::iota(order.begin(), order.end(), 0);
+        const auto less = [](T a, T b) { return a < b || (b != b && a == a); };
+        if (descending)
+          std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return less(keys[j], keys[i]); });
+        else
+          std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return less(keys[i], keys[j]); });
+        for (int64_t i = 0; i < n; ++i) y.ptr<int64_t>()[to + i * y.strides[dim]] = order[i];
+      }
+    });
+  });
+}
+
+}  // namespace
+
+OpList search_ops() {
+  return {
+      {"nonzero", 1, 1, kAnyTypes, infer_nonzero, run_nonzero},
+      {"one_hot", 1, 1, kAnyTypes, infer_one_hot, run_one_hot},
+      {"argsort", 1, 1, kAnyTypes, infer_argsort, run_argsort},
+  };
+}
+
+}  // namespace pn
