@@ -1,0 +1,87 @@
+"""Where a run takes place: the facts that belong beside every measured number, and the settings of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OPTIONAL_PARTS = {
+    "torch": "comparisons in `pyneural bench`",
+    "jax": "comparisons in `pyneural bench`",
+    "scikit-learn": "estimators in its pipelines",
+    "onnx": "exchange of models",
+    "mpi4py": "data-parallel training",
+}
+_IMPORT_NAMES = {"scikit-learn": "sklearn"}
+
+
+def version() -> str:
+    """The version of the installed package."""
+    return importlib.metadata.version("pyneural")
+
+
+def facts() -> dict[str, Any]:
+    """What a result file says about the machine: version, python, numpy, cpu, isa, threads, platform."""
+    import pyneural as pn
+
+    return {
+        "version": version(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "cpu": cpu_name(),
+        "isa": pn.current_isa(),
+        "threads": pn.get_num_threads(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def available_isas() -> list[str]:
+    """The instruction sets that this CPU can run, weakest first."""
+    import pyneural as pn
+
+    return list(pn.available_isas())
+
+
+def cpu_name() -> str:
+    """The processor as it calls itself, or what Python knows of it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def optional_parts() -> dict[str, str | None]:
+    """The version of each optional package, None for one that is not installed. None of them is imported."""
+    found: dict[str, str | None] = {}
+    for name in OPTIONAL_PARTS:
+        try:
+            present = importlib.util.find_spec(_IMPORT_NAMES.get(name, name)) is not None
+            found[name] = importlib.metadata.version(name) if present else None
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+@contextlib.contextmanager
+def running(*, threads: int | None, seed: int) -> Iterator[int]:
+    """Seed the generator and set the number of threads (None: as it is) for the block; yields the number in use."""
+    import pyneural as pn
+
+    before = pn.get_num_threads()
+    if threads is not None:
+        pn.set_num_threads(threads)
+    pn.manual_seed(seed)
+    try:
+        yield pn.get_num_threads()
+    finally:
+        pn.set_num_threads(before)

@@ -1,0 +1,124 @@
+"""Pictures: each helper draws what it is given, refuses what it cannot draw, and leaves global state alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pyneural import plots
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((12, 28, 28)).astype(np.float32)
+LABELS = np.arange(12) % 4
+
+
+def test_learning_curves_are_linear_and_logarithmic_and_pair_validation_with_training():
+    fig = plots.learning_curves(
+        {"loss": [1.0, 0.5, np.inf], "val_loss": [1.2, -0.1, np.nan], "accuracy": [0.1, 0.2, 0.3]}
+    )
+    linear, logarithmic = fig.axes
+    assert (linear.get_yscale(), logarithmic.get_yscale()) == ("linear", "log")
+    loss, validation, accuracy = linear.get_lines()
+    assert loss.get_color() == validation.get_color() != accuracy.get_color()
+    assert (loss.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+    np.testing.assert_array_equal(loss.get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(validation.get_ydata(), [1.2, -0.1, np.nan])
+    np.testing.assert_array_equal(logarithmic.get_lines()[1].get_ydata(), [1.2, np.nan, np.nan])
+
+
+def test_image_grid_names_each_image_by_its_index():
+    fig = plots.image_grid(IMAGES, columns=5)
+    shown = [ax for ax in fig.axes if ax.get_visible()]
+    assert [ax.get_title() for ax in shown] == [str(i) for i in range(12)]
+    np.testing.assert_array_equal(shown[7].images[0].get_array(), IMAGES[7])
+    assert len({(ax.images[0].norm.vmin, ax.images[0].norm.vmax) for ax in shown}) == 1
+
+
+def test_images_may_be_rows():
+    fig = plots.image_grid(IMAGES.reshape(12, 784)[:1], ["only"])
+    np.testing.assert_array_equal(fig.axes[0].images[0].get_array(), IMAGES[0])
+    wide = plots.image_grid(np.zeros((2, 6)), shape=(2, 3))
+    assert wide.axes[0].images[0].get_array().shape == (2, 3)
+
+
+def test_originals_stand_over_reconstructions():
+    fig = plots.originals_over_reconstructions(
+        IMAGES[:4], [IMAGES[4:8], IMAGES[8:]], [3, 1, 4, 1], names=("a", "b", "c")
+    )
+    assert len(fig.axes) == 12
+    assert [ax.get_title() for ax in fig.axes[:4]] == ["3", "1", "4", "1"]
+    assert [fig.axes[i].get_ylabel() for i in (0, 4, 8)] == ["a", "b", "c"]
+    np.testing.assert_array_equal(fig.axes[9].images[0].get_array(), IMAGES[9])
+
+
+def test_weights_have_one_scale_around_zero():
+    fig = plots.weight_images(RNG.normal(size=(6, 784)))
+    norms = {(ax.images[0].norm.vmin, ax.images[0].norm.vmax) for ax in fig.axes if ax.images}
+    assert len(norms) == 1
+    low, high = norms.pop()
+    assert low == -high < 0
+    plots.weight_images(np.zeros((1, 784)))
+
+
+def test_code_scatter_draws_every_point_and_names_every_class():
+    fig = plots.code_scatter(RNG.normal(size=(12, 2)), LABELS, names=["zero", "one", "two", "three"])
+    ax = fig.axes[0]
+    assert len(ax.collections[0].get_offsets()) == 12
+    assert [t.get_text() for t in ax.texts] == ["zero", "one", "two", "three"]
+
+
+def test_confusion_table_shows_counts_and_leaves_zeros_blank():
+    fig = plots.confusion_table([[1500, 0], [3, 7]], ["cat", "dog"])
+    assert [t.get_text() for t in fig.axes[0].texts] == ["1,500", "", "3", "7"]
+    np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[1, 0], [0.3, 0.7]])
+
+
+def test_heat_map_takes_nan_and_draws_into_given_axes():
+    fig, (left, right) = plots.new(1, 2)
+    assert plots.heat_map([[0.5, np.nan]], ["SGD"], [0.1, 0.01], axes=right) is fig
+    assert not left.images
+    assert [t.get_text() for t in right.texts] == ["0.5", "nan"]
+
+
+def test_lines_into_given_axes():
+    fig, ax = plots.new()
+    assert plots.lines([0, 1], {"a": [1, 2], "b": [2, 3]}, log=True, axes=ax) is fig
+    assert ax.get_yscale() == "log"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plots.image_grid(IMAGES, ["one"]), "1 titles for 12 images"),
+        (lambda: plots.image_grid(np.zeros((0, 28, 28))), r"got shape \(0, 28, 28\)"),
+        (lambda: plots.image_grid(np.zeros((2, 783))), "783 pixels are not square"),
+        (lambda: plots.originals_over_reconstructions(IMAGES, IMAGES[:3]), "must be equal"),
+        (lambda: plots.originals_over_reconstructions(IMAGES, IMAGES, names=("x",)), "1 names for 2 rows"),
+        (lambda: plots.code_scatter(np.zeros((4, 3)), LABELS[:4]), r"codes \(4, 3\)"),
+        (lambda: plots.confusion_table(np.zeros((2, 3))), r"got shape \(2, 3\)"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_global_state_is_left_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    fig = plots.image_grid(IMAGES)
+    assert isinstance(fig, Figure)
+    fig.savefig(tmp_path / "a.png")
+    assert dict(matplotlib.rcParams) == before
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_matplotlib_comes_with_the_first_picture():
+    code = "import sys, pyneural.plots as p; assert 'matplotlib' not in sys.modules; p.new(); import matplotlib; "
+    code += "assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
