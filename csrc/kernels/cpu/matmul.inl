@@ -23,12 +23,16 @@ constexpr int kBytes = 16, kRows = 4, kVectors = 2;
 constexpr bool kMasks = false;
 #endif
 
-constexpr int64_t kDepthBytes = 1024;       // depth of a block of k: 256 floats, so that a panel of b stays near L1
-constexpr int64_t kBlockRows = 256;         // rows of one task: a packed block of a fills a quarter of L2
+constexpr int64_t kDepthBytes = 2048;       // depth of a block of k: a tile's rows of a fill half of L1
+constexpr int64_t kBlockRows = 512;         // rows of one task: a packed block of a fits L2, each copy of b serves many
 constexpr int64_t kTurnedRows = 1024;       // rows of c that one transposed piece may have
+constexpr int64_t kPackedRows = 128;         // rows from which a crowding b is worth a copy
+constexpr int64_t kPrefetchDepth = 128;     // depth from which a tile has time to fetch ahead
 constexpr int64_t kTinyWork = 96;           // multiply-adds up to which plain loops win
 constexpr int64_t kThreadedWork = 500000;   // multiply-adds below which a second thread costs more than it brings
-constexpr int64_t kTaskWork = 250000;       // multiply-adds that a task should have at least
+constexpr int64_t kTaskWork = 250000;       // multiply-adds that a thread should have at least
+constexpr int64_t kLongWork = 4000000;      // multiply-adds from which a piece is long
+constexpr int64_t kTurnedColumns = 64;      // columns of c that pay for turning a
 
 template <class T, int L>
 struct Vector {
@@ -132,6 +136,12 @@ void tile(const Panel<T>& s, const T* a, T* c) {
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < N; ++v) sum[r][v] = V<T>{};
+  }
+  if (s.k >= kPrefetchDepth) {  // the next tile's c, which is far away if the matrix is large
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) __builtin_prefetch(c + (R + r) * c_row + v * L, 1);
   }
   const T* b = s.b;
 #pragma GCC unroll 1
@@ -262,8 +272,11 @@ void pack_rows(const T* a, int64_t a_row, int64_t a_col, T* to, int64_t rows, in
   if (a_col == 1)  // a spill must not reach beyond the row that is written next
     return rows <= L ? transpose<T, L, true>(a, a_row, to, rows, rows, depth)
                      : transpose<T, L, false>(a, a_row, to, rows, rows, depth);
-  for (int64_t p = 0; p < depth; ++p)
-    for (int64_t r = 0; r < rows; ++r) to[p * rows + r] = a[r * a_row + p * a_col];
+  if (a_row == 1 && rows == L)
+    for (int64_t p = 0; p < depth; ++p) store<T, L>(to + p * L, load<T, L>(a + p * a_col));
+  else
+    for (int64_t p = 0; p < depth; ++p)
+      for (int64_t r = 0; r < rows; ++r) to[p * rows + r] = a[r * a_row + p * a_col];
 }
 
 // Memory for copies, one block per thread, kept until the thread ends.
@@ -284,7 +297,9 @@ struct Scratch {
 static thread_local Scratch scratch;
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+inline int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // The definition, for tiny products, and where memory for copies cannot be had.
 template <class T>
@@ -312,7 +327,7 @@ bool multiply(const Gemm<T>& g, T* memory_after = nullptr) {
   const int64_t depth = blocks <= 1 ? g.k : round_up((g.k + blocks - 1) / blocks, 16);
   const int64_t strips = (g.m + kRows - 1) / kRows, high = g.m / strips, higher = g.m % strips;
   const bool pack_a = g.n >= 4 * width && (crowds_cache<T>(g.a_row) || (g.a_col != 1 && g.a_row != 1));
-  const bool pack_b = g.b_col != 1 || (crowds_cache<T>(g.b_row) && g.m >= 4 * kRows);
+  const bool pack_b = g.b_col != 1 || (crowds_cache<T>(g.b_row) && g.m >= kPackedRows);
   const bool pack_last = !kMasks && g.n % L != 0;
   T *packed_a = nullptr, *packed_b = nullptr;
   if (pack_a || pack_b || pack_last) {
@@ -402,37 +417,44 @@ void run(const Gemm<T>& given) {
   if (g.n == 1) g.b_col = 1;  // the stride of a single row or column is never used: take the cheap one
   if (g.m == 1) g.a_row = 1;
   const bool turned = choose_turned(g);
-  const int64_t row_unit = turned ? kVectors * kLanes<T> : kRows, column_unit = turned ? kRows : kLanes<T>;
-  // Pieces of c: no more than kBlockRows rows (columns if turned), and a few per thread.
-  const int64_t long_side = turned ? g.n : g.m;
-  int64_t pieces = (long_side + kBlockRows - 1) / kBlockRows, across = turned ? (g.m + kTurnedRows - 1) / kTurnedRows : 1;
-  if (work >= kThreadedWork) {
-    const int threads = num_threads();
-    if (threads > 1) {
-      const int64_t wanted = smaller(2 * threads, work / kTaskWork);
-      const int64_t factor = (wanted + pieces * across - 1) / (pieces * across);
-      ((g.m >= g.n) == !turned ? pieces : across) *= factor;
-    }
+  // Pieces of c: bounded so that copies fit the cache, and cut further for threads. Turned, columns play the part of rows.
+  constexpr int64_t L = kLanes<T>;
+  const int64_t row_unit = turned ? L : kRows, column_unit = turned ? kRows : L;
+  int64_t down = pieces_of(g.m, turned ? kTurnedRows : kBlockRows), across = turned ? pieces_of(g.n, kBlockRows) : 1;
+  const int64_t threads = work >= kThreadedWork ? num_threads() : 1;
+  if (threads > 1) {
+    // One piece a thread, or two if they are long enough to be worth the better balance.
+    const int64_t wanted = larger(smaller(threads, work / kTaskWork), smaller(2 * threads, work / kLongWork));
+    const int64_t factor = pieces_of(wanted, down * across);
+    // Straight, cut the longer side, or columns if b must be turned: each row of pieces would turn it again. Turned,
+    // cut columns unless that leaves too few in a piece to make up for turning a.
+    const bool by_columns = turned ? g.n > factor * kTurnedColumns || g.m < factor * L
+                                   : g.n > g.m || (g.b_col != 1 && g.n >= factor * kVectors * L);
+    (by_columns ? across : down) *= factor;
   }
-  const int64_t row_pieces = turned ? across : pieces, column_pieces = turned ? pieces : across;
-  const int64_t rows = round_up((g.m + row_pieces - 1) / row_pieces, row_unit);
-  const int64_t columns = round_up((g.n + column_pieces - 1) / column_pieces, column_unit);
-  const int64_t down = (g.m + rows - 1) / rows, tasks = down * ((g.n + columns - 1) / columns);
+  if (down * across == 1) {
+    if (!(turned ? multiply_turned(g) : multiply(g))) plain(g);
+    return;
+  }
+  const int64_t row_units = pieces_of(g.m, row_unit), column_units = pieces_of(g.n, column_unit);
+  down = smaller(down, row_units);
+  across = smaller(across, column_units);
   const auto task = [&](int64_t t) {
-    const int64_t i = t % down * rows, j = t / down * columns;
+    const int64_t r = t % down, i = row_units * r / down * row_unit;
+    const int64_t q = t / down, j = column_units * q / across * column_unit;
     Gemm<T> piece = g;
-    piece.m = smaller(rows, g.m - i);
-    piece.n = smaller(columns, g.n - j);
+    piece.m = smaller(row_units * (r + 1) / down * row_unit, g.m) - i;
+    piece.n = smaller(column_units * (q + 1) / across * column_unit, g.n) - j;
     piece.a += i * g.a_row;
     piece.b += j * g.b_col;
     piece.c += i * g.c_row + j;
     if (piece.bias) piece.bias += j;
     if (!(turned ? multiply_turned(piece) : multiply(piece))) plain(piece);
   };
-  if (work >= kThreadedWork)
-    parallel_for(tasks, task);
+  if (threads > 1)
+    parallel_for(down * across, task);
   else
-    for (int64_t t = 0; t < tasks; ++t) task(t);
+    for (int64_t t = 0; t < down * across; ++t) task(t);
 }
 
 }  // namespace matmul
