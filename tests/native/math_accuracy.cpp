@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace pn::PN_ISA {
@@ -33,6 +34,8 @@ template <>
 struct Wide<double> {
   using type = long double;
 };
+template <class W>
+using Narrow = std::conditional_t<std::is_same_v<W, double>, float, double>;
 template <class T>
 using W = typename Wide<T>::type;
 
@@ -217,6 +220,10 @@ void speed(const Function<T>& f) {
     static constexpr Function<double> f64 = {#name, bound64, run<double>, reference<long double>};                \
   };
 
+// Compared only where the vector code is meant to work; elsewhere the caller falls back.
+#define TRIG(name, bound32, bound64, exact) \
+  UNARY(name, bound32, bound64, m::trig_needs_libm(Narrow<W>(x)) ? W(m::name(Narrow<W>(x))) : exact)
+
 #define BINARY(name, bound32, bound64, exact)                                                                     \
   struct name##_case {                                                                                            \
     template <class T>                                                                                            \
@@ -234,6 +241,7 @@ void speed(const Function<T>& f) {
 #include "math_cases.inc"
 
 #undef UNARY
+#undef TRIG
 #undef BINARY
 
 }  // namespace
@@ -256,6 +264,7 @@ int main(int argc, char** argv) {
       good = measure(f, stride ? stride : 1) && good;
   };
 #define UNARY(name, bound32, bound64, exact) each(name##_case::f32), each(name##_case::f64);
+#define TRIG(name, bound32, bound64, exact) UNARY(name, bound32, bound64, exact)
 #define BINARY(name, bound32, bound64, exact) UNARY(name, bound32, bound64, exact)
 #include "math_cases.inc"
   return good ? 0 : 1;

@@ -134,6 +134,19 @@ PN_MATH Pair<T> divide(Pair<T> n, Pair<T> d) {
   return {q, rest * inverse};
 }
 
+PN_MATH float square_root(float x) { return __builtin_sqrtf(x); }
+PN_MATH double square_root(double x) { return __builtin_sqrt(x); }
+
+// sqrt(w.hi + w.lo) as a pair; 0 gives 0.
+template <class T>
+PN_MATH Pair<T> sqrt_pair(Pair<T> w) {
+  T s = square_root(w.hi), p = s * s;
+  T rest = ((w.hi - p) - product_error(s, s, p)) + w.lo;
+  return {s, rest / (s + (s > T(0) ? s : T(1)))};
+}
+
 #include "math_exp.h"
 #include "math_log.h"
 #include "math_erf.h"
+#include "math_trig.h"
+#include "math_pow.h"

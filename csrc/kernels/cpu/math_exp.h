@@ -11,7 +11,7 @@ PN_MATH double exp_poly(double r) {
               0x1.af6279a54954dp-26, 0x1.1f959b4af4b0ap-29);
 }
 
-// x = n ln 2 + r + r_lo, |r| <= 0.35; n comes as an integer held in the low bits of `n_bits` (wraps when negative).
+// x + low = n ln 2 + r + r_lo, |r| <= 0.35; n comes as an integer held in the low bits of `n_bits` (wraps when negative).
 template <class T>
 struct ExpReduced {
   T r, r_lo;
@@ -19,11 +19,11 @@ struct ExpReduced {
 };
 
 template <class T>
-PN_MATH ExpReduced<T> exp_reduce(T x) {
+PN_MATH ExpReduced<T> exp_reduce(T x, T low = T(0)) {
   T t = fma_(x, Fp<T>::log2e, Fp<T>::magic);
   T n = t - Fp<T>::magic;
   T a = fma_(n, -Fp<T>::ln2_hi, x);  // exact: the product has few bits, the difference cancels
-  T b = n * Fp<T>::ln2_lo;
+  T b = n * Fp<T>::ln2_lo - low;
   T r = a - b;
   return {r, (a - r) - b, to_bits(t) - to_bits(Fp<T>::magic)};
 }
@@ -50,7 +50,7 @@ PN_MATH T exp_of(T x) {
   return e * a * b;
 }
 
-// e^x = (hi + lo) * 2^n, hi in [0.7, 1.42].
+// e^(x + low) = (hi + lo) * 2^n, hi in [0.7, 1.42].
 template <class T>
 struct ExpParts {
   T hi, lo;
@@ -58,8 +58,8 @@ struct ExpParts {
 };
 
 template <class T>
-PN_MATH ExpParts<T> exp_parts(T x) {
-  auto [r, r_lo, n] = exp_reduce(x);
+PN_MATH ExpParts<T> exp_parts(T x, T low = T(0)) {
+  auto [r, r_lo, n] = exp_reduce(x, low);
   auto first = fast_two_sum(T(1), r);
   auto whole = fast_two_sum(first.hi, first.lo + fma_(r * r, exp_poly(r), r_lo));
   return {whole.hi, whole.lo, n};
@@ -98,25 +98,6 @@ PN_MATH T tanh_of(T x) {
   return with_sign(a < T(0.55) ? small : large, x);
 }
 
-// sigmoid(x) as (pair) * scale.lo * scale.hi: z / (1 + z) or 1 / (1 + z) with z = e^-|x|, the power of two kept apart.
-template <class T>
-struct SigmoidParts {
-  Pair<T> value, scale;
-};
-
-template <class T>
-PN_MATH SigmoidParts<T> sigmoid_parts(T x) {
-  T a = -abs_(x);
-  auto e = exp_parts(a < Fp<T>::exp_min ? Fp<T>::exp_min : a);
-  auto scale = two_powers<T>(e.n_bits);
-  T power = scale.hi * scale.lo;
-  auto denominator = fast_two_sum(T(1), e.hi * power);
-  denominator.lo += e.lo * power;
-  bool negative = x < T(0);
-  Pair<T> numerator = {negative ? e.hi : T(1), negative ? e.lo : T(0)};
-  return {divide(numerator, denominator), {negative ? scale.hi : T(1), negative ? scale.lo : T(1)}};
-}
-
 template <class T>
 PN_MATH T sigmoid_of(T x) {
   // With z = e^-|x| and w = z / (1 + z): sigmoid = 1 - w or z - z w, where the errors of w count for half at most.
@@ -129,6 +110,57 @@ PN_MATH T sigmoid_of(T x) {
   return x < T(0) ? fma_(-e, w, e) * scale.hi * scale.lo : T(1) - w;
 }
 
+template <class T>
+PN_MATH T silu_of(T x) {
+  // As sigmoid, with x multiplied in before the power of two, so that denormal results are rounded once.
+  constexpr T end = 8 - Fp<T>::exp_min;  // silu(-end) is 0 after rounding, silu(end) is end
+  T a = abs_(x) > end ? end : abs_(x);
+  auto e = exp_parts(-a);
+  auto scale = two_powers<T>(e.n_bits);
+  T power = scale.hi * scale.lo;
+  auto below = fast_two_sum(T(1), e.hi * power);
+  below.lo += e.lo * power;
+  bool negative = x < T(0);
+  auto p = two_product(a, e.hi);
+  p.lo += a * e.lo;
+  auto q = divide<T>({negative ? p.hi : a, negative ? p.lo : T(0)}, below);
+  T y = q.hi + q.lo;
+  return with_sign(negative ? y * scale.hi * scale.lo : (x > end ? x : y), x);
+}
+
+// (sinh(x) / x - 1) / x^2 as a function of z = x^2 <= 1.
+PN_MATH float sinh_poly(float z) {
+  return poly(z, 0x1.555556p-3f, 0x1.1110e2p-7f, 0x1.a020f2p-13f, 0x1.75b7fep-19f);
+}
+
+PN_MATH double sinh_poly(double z) {
+  return poly(z, 0x1.5555555555556p-3, 0x1.1111111111020p-7, 0x1.a01a01a036d52p-13, 0x1.71de3a3b589dbp-19,
+              0x1.ae646fab006c3p-26, 0x1.611713834be1dp-33, 0x1.b5beeb372ae04p-41);
+}
+
+// (e^a + sign e^-a) / 2 for a >= 0; loses bits by cancellation for sign = -1 and a < 1.
+template <class T>
+PN_MATH T half_exp_sum(T a, T sign) {
+  T high = Fp<T>::exp_max + T(1);
+  auto e = exp_parts(a > high ? high : a);
+  T inverse = from_bits<T>((Fp<T>::bias - 2 * e.n_bits) << Fp<T>::mantissa) / e.hi;  // 2^-2n / hi
+  T other = a > T(20) ? T(0) : sign * inverse;
+  auto scale = two_powers<T>(e.n_bits - 1);
+  return (e.hi + (e.lo + other)) * scale.hi * scale.lo;
+}
+
+template <class T>
+PN_MATH T sinh_of(T x) {
+  T a = abs_(x), z = a * a;
+  T small = fma_(a * z, sinh_poly(z), a);
+  return with_sign(a < T(1) ? small : half_exp_sum(a, T(-1)), x);
+}
+
+template <class T>
+PN_MATH T cosh_of(T x) {
+  return half_exp_sum(abs_(x), T(1));
+}
+
 PN_MATH float exp(float x) { return exp_of(x); }
 PN_MATH double exp(double x) { return exp_of(x); }
 PN_MATH float expm1(float x) { return expm1_of(x); }
@@ -137,3 +169,9 @@ PN_MATH float tanh(float x) { return tanh_of(x); }
 PN_MATH double tanh(double x) { return tanh_of(x); }
 PN_MATH float sigmoid(float x) { return sigmoid_of(x); }
 PN_MATH double sigmoid(double x) { return sigmoid_of(x); }
+PN_MATH float silu(float x) { return silu_of(x); }
+PN_MATH double silu(double x) { return silu_of(x); }
+PN_MATH float sinh(float x) { return sinh_of(x); }
+PN_MATH double sinh(double x) { return sinh_of(x); }
+PN_MATH float cosh(float x) { return cosh_of(x); }
+PN_MATH double cosh(double x) { return cosh_of(x); }

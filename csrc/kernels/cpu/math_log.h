@@ -1,4 +1,4 @@
-// Part of math.h: log, log1p, logsigmoid, softplus.
+// Part of math.h: log, log2, log10, log1p, logsigmoid, softplus, asinh, acosh, atanh.
 
 // (log(1 + f) - f + f^2 / 2) / f^3 for |f| <= 1/3.
 PN_MATH float log_poly(float f) {
@@ -41,14 +41,14 @@ PN_MATH Pair<T> log_pair(T f, T f_lo, T e) {
   return {sum.hi, sum.lo + y};
 }
 
-// log(u.hi + u.lo) for normal u.hi > 0; full relative accuracy also when u is near 1 and u.lo matters.
+// log(u.hi + u.lo) + more_e ln 2 for normal u.hi > 0; full relative accuracy also when u is near 1 and u.lo matters.
 template <class T>
-PN_MATH T log_of_pair(Pair<T> u) {
+PN_MATH T log_of_pair(Pair<T> u, T more_e = T(0)) {
   auto [f, e, biased] = log_reduce(u.hi);
   // 2^(1 - e): it exists for every e, up to 2^128 (2^1024)
   T inverse = from_bits<T>((2 * Fp<T>::bias + 2 - biased) << Fp<T>::mantissa);
   auto sum = fast_two_sum(f, T(0.5) * u.lo * inverse);
-  auto r = log_pair(sum.hi, sum.lo, e);
+  auto r = log_pair(sum.hi, sum.lo, e + more_e);
   return r.hi + r.lo;
 }
 
@@ -59,13 +59,32 @@ PN_MATH T log_edges(T x, T y) {
   return ((x > T(0)) & (x < Fp<T>::inf)) ? y : special;
 }
 
+// As log_reduce, for denormal x too.
 template <class T>
-PN_MATH T log_of(T x) {
+PN_MATH LogReduced<T> log_reduce_any(T x) {
   constexpr T up = T(typename Fp<T>::Bits(1) << Fp<T>::mantissa);
   bool denormal = x < Fp<T>::tiny;
-  auto [f, e, biased] = log_reduce(denormal ? x * up : x);
-  auto r = log_pair(f, T(0), e - (denormal ? T(Fp<T>::mantissa) : T(0)));
+  auto r = log_reduce(denormal ? x * up : x);
+  r.e -= denormal ? T(Fp<T>::mantissa) : T(0);
+  return r;
+}
+
+template <class T>
+PN_MATH T log_of(T x) {
+  auto [f, e, biased] = log_reduce_any(x);
+  auto r = log_pair(f, T(0), e);
   return log_edges(x, r.hi + r.lo);
+}
+
+// log2 and log10: e * log_b(2) + log(1 + f) / log(b). The factors' first parts have few bits, so that products are exact.
+template <class T>
+PN_MATH T log_in_base(T x, Pair<T> of_two, Pair<T> factor) {
+  auto [f, e, biased] = log_reduce_any(x);
+  T head = from_bits<T>(to_bits(f) & Fp<T>::high_half), tail = f - head;
+  T y = f * f * fma_(f, log_poly(f), T(-0.5));
+  auto sum = fast_two_sum(e * of_two.hi, head * factor.hi);
+  T lo = fma_(e, of_two.lo, fma_(f, factor.lo, fma_(tail, factor.hi, y * (factor.hi + factor.lo))));
+  return log_edges(x, sum.hi + (sum.lo + lo));
 }
 
 template <class T>
@@ -96,11 +115,62 @@ PN_MATH T logsigmoid_of(T x) {
   return (x > T(0) ? T(0) : x) - log1p_exp_neg(x);
 }
 
+template <class T>
+PN_MATH T asinh_of(T x) {
+  T a = abs_(x);
+  constexpr T big = sizeof(T) == 4 ? T(0x1p12) : T(0x1p28);  // from here on it is log(2 a)
+  bool large = a > big;
+  T c = large ? T(1) : a, z = c * c;
+  auto y = two_sum(c, z / (T(1) + square_root(T(1) + z)));
+  auto u = two_sum(T(1), y.hi);
+  T r = log_of_pair<T>({large ? a : u.hi, large ? T(0) : u.lo + y.lo}, large ? T(1) : T(0));
+  return a < Fp<T>::eps ? x : with_sign(a < Fp<T>::inf ? r : a, x);
+}
+
+template <class T>
+PN_MATH T acosh_of(T x) {
+  constexpr T big = sizeof(T) == 4 ? T(0x1p12) : T(0x1p28);
+  bool large = x > big;
+  T c = large ? T(1) : x;
+  auto square = two_product(c, c);
+  auto less = fast_two_sum(square.hi, T(-1));
+  auto root = sqrt_pair(fast_two_sum(less.hi, less.lo + square.lo));
+  auto u = fast_two_sum(c, root.hi);
+  T r = log_of_pair<T>({large ? x : u.hi, large ? T(0) : u.lo + root.lo}, large ? T(1) : T(0));
+  T special = x < T(1) ? Fp<T>::nan : x;
+  return ((x >= T(1)) & (x < Fp<T>::inf)) ? r : special;
+}
+
+template <class T>
+PN_MATH T atanh_of(T x) {
+  // log1p(2 a / (1 - a)) / 2
+  T a = abs_(x);
+  auto q = divide<T>({a + a, T(0)}, two_sum(T(1), -a));
+  auto u = two_sum(T(1), q.hi);
+  T r = T(0.5) * log_of_pair<T>({u.hi, u.lo + q.lo});
+  T special = a == T(1) ? Fp<T>::inf : (a > T(1) ? Fp<T>::nan : a);
+  return a < Fp<T>::eps ? x : with_sign(a < T(1) ? r : special, x);
+}
+
 PN_MATH float log(float x) { return log_of(x); }
 PN_MATH double log(double x) { return log_of(x); }
+PN_MATH float log2(float x) { return log_in_base<float>(x, {1, 0}, {0x1.714p+0f, 0x1.47652cp-12f}); }
+PN_MATH double log2(double x) { return log_in_base<double>(x, {1, 0}, {0x1.715476p+0, 0x1.4ae0bf85ddf44p-26}); }
+PN_MATH float log10(float x) {
+  return log_in_base<float>(x, {0x1.344p-2f, 0x1.3509f8p-18f}, {0x1.bcap-2f, 0x1.7b1526p-14f});
+}
+PN_MATH double log10(double x) {
+  return log_in_base<double>(x, {0x1.34413509f7p-2, 0x1.3fde623e2566bp-43}, {0x1.bcb7b1p-2, 0x1.49b9438ca9aaep-28});
+}
 PN_MATH float log1p(float x) { return log1p_of(x); }
 PN_MATH double log1p(double x) { return log1p_of(x); }
 PN_MATH float softplus(float x) { return softplus_of(x); }
 PN_MATH double softplus(double x) { return softplus_of(x); }
 PN_MATH float logsigmoid(float x) { return logsigmoid_of(x); }
 PN_MATH double logsigmoid(double x) { return logsigmoid_of(x); }
+PN_MATH float asinh(float x) { return asinh_of(x); }
+PN_MATH double asinh(double x) { return asinh_of(x); }
+PN_MATH float acosh(float x) { return acosh_of(x); }
+PN_MATH double acosh(double x) { return acosh_of(x); }
+PN_MATH float atanh(float x) { return atanh_of(x); }
+PN_MATH double atanh(double x) { return atanh_of(x); }
