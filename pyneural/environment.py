@@ -6,6 +6,8 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import platform
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,14 +76,37 @@ def optional_parts() -> dict[str, str | None]:
 
 @contextlib.contextmanager
 def running(*, threads: int | None, seed: int) -> Iterator[int]:
-    """Seed the generator and set the number of threads (None: as it is) for the block; yields the number in use."""
+    """Seed the generator and set the number of threads (None: as it is) for the block; yields the number in use.
+
+    Ctrl-C ends the whole block; a training inside it would otherwise end alone, and the rest go on with half a model.
+    """
     import pyneural as pn
 
     before = pn.get_num_threads()
     if threads is not None:
         pn.set_num_threads(threads)
     pn.manual_seed(seed)
+    # Trainer.fit leaves the signal alone if its handler is not Python's own.
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield pn.get_num_threads()
     finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         pn.set_num_threads(before)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def show_config() -> None:
+    """Print what `pyneural info` says, as plain lines: for bug reports."""
+    isas = ", ".join(available_isas())
+    for name, value in [*facts().items(), ("isa available", isas), *optional_parts().items()]:
+        print(f"{name:>16}  {'not installed' if value is None else value}")
