@@ -119,7 +119,7 @@ def learning_curves(
                 ax.plot(
                     at,
                     shown,
-                    label=name,
+                    label=name if name == base else f"{base}, validation",
                     color=colour,
                     linestyle="--" if name != base else "-",
                     marker=mark,
@@ -317,7 +317,7 @@ def _grid(pictures: np.ndarray, names: Any, columns: int, title: str, *, bar: bo
     if look["vmax"] is None:
         look["vmax"] = float(np.nanmax(pictures))
     height = 0.98 * rows + 0.25 * bool(title)
-    fig, axes = new(rows, columns, width=max(2.5, 0.82 * columns + 0.6 * bar), height=max(height, 1.4))
+    fig, axes = new(rows, columns, width=max(2.5, 0.82 * columns + 0.6 * bar), height=max(height, 1.1))
     flat = np.ravel(axes)
     with style():
         for ax, picture, name in zip(flat, pictures, names, strict=False):

@@ -339,3 +339,40 @@ def test_images_are_cut_and_scaled(tmp_path, monkeypatch):
     assert rows.shape == (20, 784)
     assert len(test_rows) == 30
     np.testing.assert_allclose(rows[3], (train.images[3].ravel() / 255 - 0.5) / 2)
+
+
+def test_progress_passes_steps_through_and_watch_follows_epochs(tmp_path):
+    class Log(frame.Listener):
+        def __init__(self):
+            self.seen = []
+
+        def track(self, steps, text, total):
+            for step in steps:
+                self.seen.append((text, step, total))
+                yield step
+
+    log = Log()
+
+    def loops(e: Run) -> None:
+        assert list(e.progress([5, 6], "points")) == [5, 6]
+        done = e.watch("training", 2)
+        done(None, 0, {})
+        done(None, 1, {})
+        e.check("x", True, kind="true")
+
+    assert run_once(loops, tmp_path, listener=log)["passed"]
+    assert log.seen == [("points", 5, 2), ("points", 6, 2), ("training", 0, 2), ("training", 1, 2)]
+
+
+def test_ctrl_c_in_a_training_ends_the_run(tmp_path):
+    import signal
+
+    def training(e: Run) -> None:
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        signal.raise_signal(signal.SIGINT)
+        e.check("never", True, kind="true")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_once(training, tmp_path)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not list(tmp_path.glob("*/result.json"))

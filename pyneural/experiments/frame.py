@@ -293,6 +293,16 @@ class Run:
             total = len(steps)
         return self.listener.track(steps, text, total)
 
+    def watch(self, text: str, epochs: int) -> Callable[[Any, int, Any], None]:
+        """A callback that shows the epochs: `fit(..., callbacks=[e.watch(text, epochs)], progress=False)`."""
+        steps = iter(self.progress(range(epochs), text))
+        next(steps, None)
+
+        def epoch_done(trainer: Any, epoch: int, logs: Any) -> None:
+            next(steps, None)
+
+        return epoch_done
+
     def status(self, text: str) -> None:
         """Say what is being done now."""
         self.listener.status(text)
