@@ -3,6 +3,10 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/elementwise_names.h"
+#include "kernels/optim.h"
+#include "kernels/reduce.h"
+
 namespace pn {
 
 // One matrix product: c (m, n) = a (m, k) * b (k, n) [+ c] [+ bias per column]. Any strides for a and b, in elements;
@@ -19,6 +23,39 @@ struct Gemm {
   int64_t c_row;
   bool accumulate;  // start the chain from c instead of 0
   const T* bias;    // (n), added after the chain; or null
+};
+
+// Elementwise kernels on n elements, all dense. y may be the same memory as an input, not a shifted part of it.
+template <class T>
+struct ElementwiseKernels {
+  void (*unary[static_cast<int>(Unary::count)])(int64_t n, const T* x, T* y, const double* parameters);
+  void (*binary[static_cast<int>(Binary::count)])(int64_t n, const T* a, const T* b, T* y);
+  void (*ternary[static_cast<int>(Ternary::count)])(int64_t n, const T* a, const T* b, const T* c, T* y);
+  void (*test[static_cast<int>(Test::count)])(int64_t n, const T* x, bool* y);
+  void (*compare[static_cast<int>(Compare::count)])(int64_t n, const T* a, const T* b, bool* y);
+  void (*where)(int64_t n, const bool* c, const T* a, const T* b, T* y);
+};
+
+// Everything for one floating type.
+template <class T>
+struct FloatKernels {
+  ElementwiseKernels<T> elementwise;
+  void (*gemm)(const Gemm<T>&);
+  OptimKernels<T> optim;
+  ReduceKernels<T> reduce;
+};
+
+struct Kernels {
+  FloatKernels<float> f32;
+  FloatKernels<double> f64;
+
+  template <class T>
+  const FloatKernels<T>& of() const {
+    if constexpr (sizeof(T) == 4)
+      return f32;
+    else
+      return f64;
+  }
 };
 
 }  // namespace pn

@@ -1,15 +1,16 @@
 // Scalar mathematical functions that a compiler can vectorise: `for (i...) y[i] = exp(x[i])` becomes vector code.
 //
 // Include this header INSIDE `namespace pn::PN_ISA`, after <cstdint>: it opens no namespace and includes no system
-// header, so that each instruction set gets its own copies and the linker merges none of them. No std:: for the same reason.
+// header, so that each instruction set gets its own copies and the linker merges none of them. No std:: for the same
+// reason.
 //
-// How it works. Every function is straight-line code: no branches, no tables, no calls; special cases are selects of values.
-// Integers are reached by bit casts and by adding 1.5 * 2^p ("magic" rounding), never by conversions, which AVX2 lacks for
-// 64 bits. All steps are IEEE additions, products, divisions, square roots and explicit fma_, so vector lanes, scalar tails
-// and all instruction sets with a fused multiply-add give the same bits. The baseline without one differs in last bits.
-// The two types share one template; only widths and polynomials differ. Polynomials are minimax fits by a Remez exchange,
-// low coefficients rounded first and the others refitted. Needs -ffp-contract=off; -fno-math-errno and -fno-trapping-math
-// let gcc vectorise square roots and selects.
+// How it works. Every function is straight-line code: no branches, no tables, no calls; special cases are selects of
+// values. Integers are reached by bit casts and by adding 1.5 * 2^p ("magic" rounding), never by conversions, which
+// AVX2 lacks for 64 bits. All steps are IEEE additions, products, divisions, square roots and explicit fma_, so vector
+// lanes, scalar tails and all instruction sets with a fused multiply-add give the same bits. The baseline without one
+// differs in last bits. The two types share one template; only widths and polynomials differ. Polynomials are minimax
+// fits by a Remez exchange, low coefficients rounded first and the others refitted. Needs -ffp-contract=off;
+// -fno-math-errno and -fno-trapping-math let gcc vectorise square roots and selects.
 #define PN_MATH static inline __attribute__((always_inline))
 
 PN_MATH float fma_(float a, float b, float c) {
@@ -39,8 +40,8 @@ struct Fp<float> {
   static constexpr Bits bias = 127, sign = 0x80000000u, high_half = 0xfffff000u;
   static constexpr float magic = 0x1.8p23f, tiny = 0x1p-126f, inf = __builtin_inff(), nan = __builtin_nanf("");
   static constexpr float log2e = 0x1.715476p+0f;
-  static constexpr float ln2_hi = 0x1.62e4p-1f, ln2_lo = 0x1.7f7d1cp-20f;    // hi: 16 bits, so hi * n is exact
-  static constexpr float exp_min = -104.0f, exp_max = 89.0f;                 // beyond: 0 and inf after rounding
+  static constexpr float ln2_hi = 0x1.62e4p-1f, ln2_lo = 0x1.7f7d1cp-20f;  // hi: 16 bits, so hi * n is exact
+  static constexpr float exp_min = -104.0f, exp_max = 89.0f;               // beyond: 0 and inf after rounding
   static constexpr float expm1_min = -18.0f, eps = 0x1p-25f;
 };
 
@@ -134,8 +135,12 @@ PN_MATH Pair<T> divide(Pair<T> n, Pair<T> d) {
   return {q, rest * inverse};
 }
 
-PN_MATH float square_root(float x) { return __builtin_sqrtf(x); }
-PN_MATH double square_root(double x) { return __builtin_sqrt(x); }
+PN_MATH float square_root(float x) {
+  return __builtin_sqrtf(x);
+}
+PN_MATH double square_root(double x) {
+  return __builtin_sqrt(x);
+}
 
 // sqrt(w.hi + w.lo) as a pair; 0 gives 0.
 template <class T>
@@ -145,8 +150,22 @@ PN_MATH Pair<T> sqrt_pair(Pair<T> w) {
   return {s, rest / (s + (s > T(0) ? s : T(1)))};
 }
 
+// float name(float) and double name(double) from the template name_of.
+#define PN_MATH_BOTH(name)        \
+  PN_MATH float name(float x) {   \
+    return name##_of(x);          \
+  }                               \
+  PN_MATH double name(double x) { \
+    return name##_of(x);          \
+  }
+
+// The order matters: later parts build on earlier ones.
+// clang-format off
 #include "math_exp.h"
 #include "math_log.h"
 #include "math_erf.h"
 #include "math_trig.h"
 #include "math_pow.h"
+// clang-format on
+
+#undef PN_MATH_BOTH

@@ -39,7 +39,8 @@ PN_MATH T erf_of(T x, T end) {
 // gelu(x) = x (1 - Q(x)) with the upper tail of the normal distribution Q(a) = e^(-a^2 / 2) P(t) / (a + k),
 // t = (a - k) / (a + k), which keeps its relative accuracy down to the smallest results.
 //
-// The float version computes in double with short polynomials (errors below 2^-28): fewer steps than float pairs would take.
+// The float version computes in double with short polynomials (errors below 2^-28): fewer steps than float pairs would
+// take.
 PN_MATH float gelu(float x) {
   double a = abs_(x) > 14.6f ? 14.6f : abs_(x);  // gelu(-14.6) is 0 after rounding
   auto [r, r_lo, n] = exp_reduce(-0.5 * a * a);
@@ -57,12 +58,12 @@ PN_MATH float gelu(float x) {
 
 // P(t) without its constant term, divided by t, for k = 6.
 PN_MATH double tail_poly(double t) {
-  return poly(t, -0x1.66eaa7d09640fp-1, 0x1.234fe3fd9252cp-1, -0x1.a7d6577269b25p-2,
-              0x1.1267d73841699p-2, -0x1.38b069dbb8b73p-3, 0x1.33e77774cc99ep-4, -0x1.fba9d52edf7aap-6,
-              0x1.48a83c37183a6p-7, -0x1.1764cd8136486p-9, 0x1.13b96b9132992p-15, 0x1.7c570acceed1ap-13,
-              -0x1.0f927a00b4577p-14, 0x1.212cee3f24d23p-20, 0x1.c7777bf3a2efcp-18, -0x1.e4c338f52652dp-20,
-              -0x1.c0268d8895c1bp-22, 0x1.59f793f6d7b3cp-22, 0x1.1621e240c51c5p-31, -0x1.d6668697873e2p-25,
-              0x1.2d41e5105a3c4p-30, 0x1.4628d7c04dbe2p-27, 0x1.234df68889f9fp-29);
+  return poly(t, -0x1.66eaa7d09640fp-1, 0x1.234fe3fd9252cp-1, -0x1.a7d6577269b25p-2, 0x1.1267d73841699p-2,
+              -0x1.38b069dbb8b73p-3, 0x1.33e77774cc99ep-4, -0x1.fba9d52edf7aap-6, 0x1.48a83c37183a6p-7,
+              -0x1.1764cd8136486p-9, 0x1.13b96b9132992p-15, 0x1.7c570acceed1ap-13, -0x1.0f927a00b4577p-14,
+              0x1.212cee3f24d23p-20, 0x1.c7777bf3a2efcp-18, -0x1.e4c338f52652dp-20, -0x1.c0268d8895c1bp-22,
+              0x1.59f793f6d7b3cp-22, 0x1.1621e240c51c5p-31, -0x1.d6668697873e2p-25, 0x1.2d41e5105a3c4p-30,
+              0x1.4628d7c04dbe2p-27, 0x1.234df68889f9fp-29);
 }
 
 PN_MATH double gelu(double x) {
@@ -74,7 +75,7 @@ PN_MATH double gelu(double x) {
   auto t = divide(two_sum(a, -6.0), below);
   auto rest = two_product(t.hi, tail_poly(t.hi));
   auto p = two_sum(0x1.8e010d2b8a0eap-1, rest.hi);
-  p.lo += rest.lo - p.hi * t.lo;  // P'(t) is about -P(t) (-0.7 to -1.9 times)
+  p.lo += rest.lo - p.hi * t.lo;  // P'(t) is about -P(t) (-0.6 to -1.9 times)
   auto m = two_product(p.hi, e.hi);
   m.lo += p.hi * e.lo + p.lo * e.hi;
   auto n = two_product(a, m.hi);
@@ -91,5 +92,9 @@ PN_MATH double gelu(double x) {
   return with_sign(a < 0.5 ? near_zero : y, x);
 }
 
-PN_MATH float erf(float x) { return erf_of(x, 3.95f); }
-PN_MATH double erf(double x) { return erf_of(x, 5.95); }
+PN_MATH float erf(float x) {
+  return erf_of(x, 3.95f);
+}
+PN_MATH double erf(double x) {
+  return erf_of(x, 5.95);
+}

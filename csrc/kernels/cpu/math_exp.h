@@ -11,7 +11,8 @@ PN_MATH double exp_poly(double r) {
               0x1.af6279a54954dp-26, 0x1.1f959b4af4b0ap-29);
 }
 
-// x + low = n ln 2 + r + r_lo, |r| <= 0.35; n comes as an integer held in the low bits of `n_bits` (wraps when negative).
+// x + low = n ln 2 + r + r_lo, |r| <= 0.35; n comes as an integer held in the low bits of `n_bits` (wraps when
+// negative).
 template <class T>
 struct ExpReduced {
   T r, r_lo;
@@ -161,17 +162,10 @@ PN_MATH T cosh_of(T x) {
   return half_exp_sum(abs_(x), T(1));
 }
 
-PN_MATH float exp(float x) { return exp_of(x); }
-PN_MATH double exp(double x) { return exp_of(x); }
-PN_MATH float expm1(float x) { return expm1_of(x); }
-PN_MATH double expm1(double x) { return expm1_of(x); }
-PN_MATH float tanh(float x) { return tanh_of(x); }
-PN_MATH double tanh(double x) { return tanh_of(x); }
-PN_MATH float sigmoid(float x) { return sigmoid_of(x); }
-PN_MATH double sigmoid(double x) { return sigmoid_of(x); }
-PN_MATH float silu(float x) { return silu_of(x); }
-PN_MATH double silu(double x) { return silu_of(x); }
-PN_MATH float sinh(float x) { return sinh_of(x); }
-PN_MATH double sinh(double x) { return sinh_of(x); }
-PN_MATH float cosh(float x) { return cosh_of(x); }
-PN_MATH double cosh(double x) { return cosh_of(x); }
+PN_MATH_BOTH(exp)
+PN_MATH_BOTH(expm1)
+PN_MATH_BOTH(tanh)
+PN_MATH_BOTH(sigmoid)
+PN_MATH_BOTH(silu)
+PN_MATH_BOTH(sinh)
+PN_MATH_BOTH(cosh)

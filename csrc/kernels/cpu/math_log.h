@@ -76,7 +76,8 @@ PN_MATH T log_of(T x) {
   return log_edges(x, r.hi + r.lo);
 }
 
-// log2 and log10: e * log_b(2) + log(1 + f) / log(b). The factors' first parts have few bits, so that products are exact.
+// log2 and log10: e * log_b(2) + log(1 + f) / log(b). The factors' first parts have few bits, so that products are
+// exact.
 template <class T>
 PN_MATH T log_in_base(T x, Pair<T> of_two, Pair<T> factor) {
   auto [f, e, biased] = log_reduce_any(x);
@@ -152,25 +153,22 @@ PN_MATH T atanh_of(T x) {
   return a < Fp<T>::eps ? x : with_sign(a < T(1) ? r : special, x);
 }
 
-PN_MATH float log(float x) { return log_of(x); }
-PN_MATH double log(double x) { return log_of(x); }
-PN_MATH float log2(float x) { return log_in_base<float>(x, {1, 0}, {0x1.714p+0f, 0x1.47652cp-12f}); }
-PN_MATH double log2(double x) { return log_in_base<double>(x, {1, 0}, {0x1.715476p+0, 0x1.4ae0bf85ddf44p-26}); }
+PN_MATH_BOTH(log)
+PN_MATH float log2(float x) {
+  return log_in_base<float>(x, {1, 0}, {0x1.714p+0f, 0x1.47652cp-12f});
+}
+PN_MATH double log2(double x) {
+  return log_in_base<double>(x, {1, 0}, {0x1.715476p+0, 0x1.4ae0bf85ddf44p-26});
+}
 PN_MATH float log10(float x) {
   return log_in_base<float>(x, {0x1.344p-2f, 0x1.3509f8p-18f}, {0x1.bcap-2f, 0x1.7b1526p-14f});
 }
 PN_MATH double log10(double x) {
   return log_in_base<double>(x, {0x1.34413509f7p-2, 0x1.3fde623e2566bp-43}, {0x1.bcb7b1p-2, 0x1.49b9438ca9aaep-28});
 }
-PN_MATH float log1p(float x) { return log1p_of(x); }
-PN_MATH double log1p(double x) { return log1p_of(x); }
-PN_MATH float softplus(float x) { return softplus_of(x); }
-PN_MATH double softplus(double x) { return softplus_of(x); }
-PN_MATH float logsigmoid(float x) { return logsigmoid_of(x); }
-PN_MATH double logsigmoid(double x) { return logsigmoid_of(x); }
-PN_MATH float asinh(float x) { return asinh_of(x); }
-PN_MATH double asinh(double x) { return asinh_of(x); }
-PN_MATH float acosh(float x) { return acosh_of(x); }
-PN_MATH double acosh(double x) { return acosh_of(x); }
-PN_MATH float atanh(float x) { return atanh_of(x); }
-PN_MATH double atanh(double x) { return atanh_of(x); }
+PN_MATH_BOTH(log1p)
+PN_MATH_BOTH(softplus)
+PN_MATH_BOTH(logsigmoid)
+PN_MATH_BOTH(asinh)
+PN_MATH_BOTH(acosh)
+PN_MATH_BOTH(atanh)

@@ -7,8 +7,8 @@ PN_MATH double atanh_tail(double z) {
               0x1.dab67674490c9p-5);
 }
 
-// log(x) for x > 0 to about 2^-65, because pow multiplies its error by up to 745: log(1 + f) = 2 atanh(s), s = f / (2 + f),
-// with the first two terms of the series in pairs.
+// log(x) for x > 0 to about 2^-65, because pow multiplies its error by up to 745: log(1 + f) = 2 atanh(s), s = f / (2 +
+// f), with the first two terms of the series in pairs.
 PN_MATH Pair<double> log_accurate(double x) {
   auto [f, e, biased] = log_reduce_any(x);
   auto s = divide<double>({f, 0}, two_sum(2.0, f));

@@ -1,8 +1,8 @@
 // Part of math.h: sin, cos, tan and their inverses.
 //
-// sin, cos and tan subtract a multiple of pi / 2 that is known to 2^-84 (float) or 2^-143 (double) and whose products are
-// exact, which holds up to |x| = 1e7. Where trig_needs_libm(x) is true the result is meaningless (but harmless): the caller
-// computes those few elements again with __builtin_sin etc.
+// sin, cos and tan subtract a multiple of pi / 2 that is known to 2^-84 (float) or 2^-143 (double) and whose products
+// are exact, which holds up to |x| = 1e7. Where trig_needs_libm(x) is true the result is meaningless (but harmless):
+// the caller computes those few elements again with __builtin_sin etc.
 
 template <class T>
 PN_MATH bool trig_needs_libm(T x) {
@@ -37,8 +37,12 @@ PN_MATH TrigReduced<double> trig_reduce(double x) {
 }
 
 // (sin(r) / r - 1) / z and (cos(r) - 1 + z / 2) / z^2 as functions of z = r^2, |r| <= pi / 4.
-PN_MATH float sin_poly(float z) { return poly(z, -0x1.555546p-3f, 0x1.11076ep-7f, -0x1.994df6p-13f); }
-PN_MATH float cos_poly(float z) { return poly(z, 0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0cep-16f); }
+PN_MATH float sin_poly(float z) {
+  return poly(z, -0x1.555546p-3f, 0x1.11076ep-7f, -0x1.994df6p-13f);
+}
+PN_MATH float cos_poly(float z) {
+  return poly(z, 0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0cep-16f);
+}
 
 PN_MATH double sin_poly(double z) {
   return poly(z, -0x1.5555555555548p-3, 0x1.111111110f716p-7, -0x1.a01a019be313fp-13, 0x1.71de354ddde6cp-19,
@@ -187,7 +191,8 @@ template <class T>
 PN_MATH T atan2_of(T y, T x) {
   constexpr T big = sizeof(T) == 4 ? T(0x1p60) : T(0x1p500);
   T n = abs_(y), d = abs_(x), longest = n > d ? n : d;
-  // bring the longer side into a range where sums and reciprocals are safe; infinities become 1 or 0, (0, 0) becomes (0, 1)
+  // bring the longer side into a range where sums and reciprocals are safe; infinities become 1 or 0, (0, 0) becomes
+  // (0, 1)
   T scale = longest > big ? T(1) / big : (longest < T(1) / big ? big : T(1));
   bool infinite = longest == Fp<T>::inf;
   n = infinite ? (n == longest ? T(1) : T(0)) : n * scale;
@@ -196,17 +201,15 @@ PN_MATH T atan2_of(T y, T x) {
   return ((x != x) | (y != y)) ? x + y : r;
 }
 
-PN_MATH float sin(float x) { return sin_of(x); }
-PN_MATH double sin(double x) { return sin_of(x); }
-PN_MATH float cos(float x) { return cos_of(x); }
-PN_MATH double cos(double x) { return cos_of(x); }
-PN_MATH float tan(float x) { return tan_of(x); }
-PN_MATH double tan(double x) { return tan_of(x); }
-PN_MATH float asin(float x) { return asin_of(x); }
-PN_MATH double asin(double x) { return asin_of(x); }
-PN_MATH float acos(float x) { return acos_of(x); }
-PN_MATH double acos(double x) { return acos_of(x); }
-PN_MATH float atan(float x) { return atan_of(x); }
-PN_MATH double atan(double x) { return atan_of(x); }
-PN_MATH float atan2(float y, float x) { return atan2_of(y, x); }
-PN_MATH double atan2(double y, double x) { return atan2_of(y, x); }
+PN_MATH_BOTH(sin)
+PN_MATH_BOTH(cos)
+PN_MATH_BOTH(tan)
+PN_MATH_BOTH(asin)
+PN_MATH_BOTH(acos)
+PN_MATH_BOTH(atan)
+PN_MATH float atan2(float y, float x) {
+  return atan2_of(y, x);
+}
+PN_MATH double atan2(double y, double x) {
+  return atan2_of(y, x);
+}

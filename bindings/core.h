@@ -1,0 +1,54 @@
+// What engine.pyx needs beside the library's headers: its errors as Python exceptions, the grad mode, borrowed NumPy memory.
+#pragma once
+#include <Python.h>
+
+#include <new>
+#include <utility>
+
+#include "core/array.h"
+#include "core/cpu.h"
+#include "core/threads.h"
+#include "ops/op.h"
+
+namespace pn::python {
+
+inline void translate() {
+  try {
+    throw;
+  } catch (const TypeError& e) {
+    PyErr_SetString(PyExc_TypeError, e.what());
+  } catch (const ValueError& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+  } catch (const IndexError& e) {
+    PyErr_SetString(PyExc_IndexError, e.what());
+  } catch (const std::bad_alloc&) {
+    PyErr_SetString(PyExc_MemoryError, "pyneural: out of memory");
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+}
+
+// Per thread, as in PyTorch: no_grad() in one thread does not stop another from recording.
+inline thread_local bool grad_enabled = true;
+inline bool get_grad_enabled() { return grad_enabled; }
+inline void set_grad_enabled(bool on) { grad_enabled = on; }
+
+// A NumPy array whose memory a Storage borrows; let go of with the GIL held, and not after the interpreter is gone.
+inline void release_object(void* object) {
+  if (!Py_IsInitialized()) return;
+  const PyGILState_STATE state = PyGILState_Ensure();
+  Py_DECREF(static_cast<PyObject*>(object));
+  PyGILState_Release(state);
+}
+inline Storage* borrow_object(void* data, size_t bytes, bool writable, PyObject* owner) {
+  Py_INCREF(owner);
+  return Storage::borrow(data, bytes, writable, &release_object, owner);
+}
+
+// A new object of a subclass of the extension type, without the cost of a Python-level call.
+inline PyObject* new_object(PyObject* type, PyObject* empty_tuple) {
+  PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
+  return t->tp_new(t, empty_tuple, nullptr);
+}
+
+}  // namespace pn::python

@@ -1,0 +1,77 @@
+# The C++ library, as engine.pyx sees it.
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from libcpp cimport bool as cbool
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+cdef extern from "core.h" namespace "pn::python" nogil:
+    void translate()
+    bint get_grad_enabled()
+    void set_grad_enabled(bint)
+
+cdef extern from "core.h" namespace "pn" nogil:
+    cdef enum class DType:
+        Bool, UInt8, Int8, Int16, Int32, Int64, Float32, Float64
+    bint is_float(DType)
+    DType promote(DType, DType)
+    size_t item_size(DType)
+
+    cdef cppclass Storage:
+        int64_t version
+        cbool writable
+        size_t bytes
+        void drop()
+        void retain()
+        int64_t shared()
+
+    cdef cppclass Array:
+        Storage* storage
+        char* data
+        DType dtype
+        int ndim
+        int64_t shape[8]
+        int64_t strides[8]
+        Array()
+        Array(const Array&)
+        void describe(DType, int, const int64_t*) except +translate
+        void allocate() except +translate
+        int64_t size()
+        bint contiguous()
+        bint same_shape(const Array&)
+
+    void copy_into(const Array&, const Array&) except +translate
+    Array expanded(const Array&, int, const int64_t*)
+    Array contiguous_copy(const Array&) except +translate
+    bint broadcast_shapes(int, const int64_t*, int, const int64_t*, int*, int64_t*)
+
+    cdef struct Attributes:
+        int int_count
+        int real_count
+        int64_t ints[40]
+        double reals[4]
+
+    cdef struct COp "pn::Op":
+        const char* name
+        int inputs
+        int outputs
+        unsigned flags
+        unsigned writes
+
+    cdef cppclass OpCall:
+        const COp* op
+        int inputs
+        const Array** in_ "in"
+        Array out[4]
+        Attributes attributes
+
+    void execute(OpCall&) except +translate
+    const COp* find_op(const string&) except +translate
+    vector[const COp*] all_ops() except +translate
+    unsigned kBroadcasts, kView, kInPlace, kDraws, kTakesIntegers, kFirstIsCondition, kAnyTypes
+    int kMaxDims, kMaxInts, kMaxReals
+    int64_t NONE "pn::kNone"
+
+cdef extern from "core.h" namespace "pn::python":
+    Storage* borrow_object(void* data, size_t bytes, bint writable, PyObject* owner)
+    object new_object(object type, object empty)

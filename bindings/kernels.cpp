@@ -1,0 +1,73 @@
+// Kernels on NumPy arrays and facts about the machine, for tests, benchmarks and estimators. Conversion, checks and one
+// call each; no arithmetic.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "core/cpu.h"
+#include "core/error.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+namespace py = pybind11;
+
+namespace {
+
+template <class T>
+py::array gemm_of(const py::array& a_any, const py::array& b_any, const py::object& bias, const py::object& c) {
+  // Strided operands are taken as they are: forcecast without c_style never copies an array of the right dtype.
+  const auto a = py::array_t<T, 0>(a_any), b = py::array_t<T, 0>(b_any);
+  if (a.ndim() != 2 || b.ndim() != 2 || a.shape(1) != b.shape(0))
+    pn::fail<pn::ValueError>("gemm: needs two matrices whose inner sizes agree, got ", a.ndim(), "-d and ", b.ndim(),
+                             "-d arrays", a.ndim() == 2 && b.ndim() == 2 ? " with different inner sizes" : "");
+  const py::ssize_t m = a.shape(0), n = b.shape(1), item = sizeof(T);
+  py::array_t<T> out({m, n});
+  T* to = out.mutable_data();
+  if (!c.is_none()) {
+    const auto start = py::array_t<T, py::array::c_style | py::array::forcecast>(c);
+    if (start.ndim() != 2 || start.shape(0) != m || start.shape(1) != n)
+      pn::fail<pn::ValueError>("gemm: c must have the shape of the result, (", m, ", ", n, ")");
+    for (py::ssize_t i = 0; i < m * n; ++i) to[i] = start.data()[i];
+  }
+  py::array_t<T, py::array::c_style | py::array::forcecast> added;
+  if (!bias.is_none()) {
+    added = py::array_t<T, py::array::c_style | py::array::forcecast>(bias);
+    if (added.ndim() != 1 || added.shape(0) != n) pn::fail<pn::ValueError>("gemm: bias must have shape (", n, ",)");
+  }
+  const pn::Gemm<T> call{m, n, a.shape(1), a.data(), a.strides(0) / item, a.strides(1) / item, b.data(), b.strides(0) / item,
+                         b.strides(1) / item, to, n, !c.is_none(), bias.is_none() ? nullptr : added.data()};
+  {
+    py::gil_scoped_release released;
+    pn::kernels().of<T>().gemm(call);
+  }
+  return out;
+}
+
+py::array gemm(const py::array& a, const py::array& b, const py::object& bias, const py::object& c) {
+  const bool single = py::isinstance<py::array_t<float>>(a) && py::isinstance<py::array_t<float>>(b);
+  const bool twice = py::isinstance<py::array_t<double>>(a) && py::isinstance<py::array_t<double>>(b);
+  if (!single && !twice) pn::fail<pn::TypeError>("gemm: a and b must both be float32 or both float64");
+  return single ? gemm_of<float>(a, b, bias, c) : gemm_of<double>(a, b, bias, c);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_kernels, m) {
+  m.doc() = "Kernels on NumPy arrays, the instruction set and the threads in use.";
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const pn::TypeError& e) {
+      PyErr_SetString(PyExc_TypeError, e.what());
+    }
+  });
+  m.def("available_isas", &pn::available_isas, "Instruction sets that this CPU can run, weakest first.");
+  m.def("current_isa", &pn::current_isa, "The instruction set that the kernels use.");
+  m.def("set_isa", &pn::set_isa, py::arg("name"), "Switches all kernels to an instruction set; ValueError if the CPU lacks it.");
+  m.def("num_threads", &pn::num_threads, "Threads that a parallel loop uses now.");
+  m.def("set_num_threads", &pn::set_num_threads, py::arg("threads"), "Sets the number of threads for later loops (at least 1).");
+  m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("c") = py::none(),
+        "a @ b [+ bias] [+ c]: the matrix product on NumPy arrays of any strides.\n\n"
+        "Args: a (m, k) and b (k, n), float32 or float64; bias (n,); c (m, n), which the sums start from.\n"
+        "Returns: a new (m, n) array. Raises: TypeError for other dtypes, ValueError for shapes that do not fit.");
+}

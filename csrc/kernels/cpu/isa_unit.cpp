@@ -1,0 +1,51 @@
+// Every CPU kernel, for one instruction set. CMake compiles this file once per row of isa.def, with PN_ISA_NAME set to the
+// row's name and the row's flags. All code lies in the row's own namespace, so that the linker can never put a function
+// built for one CPU in the place of the same function built for another; for the same reason kernels use no templates of
+// the standard library.
+#include <stdlib.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+namespace pn::PN_ISA_NAME {
+namespace {
+
+#include "kernels/cpu/math.h"
+
+#include "kernels/cpu/scalar.inl"
+
+#include "kernels/cpu/elementwise.inl"
+
+#include "kernels/cpu/matmul.inl"
+
+#include "kernels/cpu/optim.inl"
+
+#include "kernels/cpu/reduce.inl"
+
+template <class T>
+FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
+  FloatKernels<T> k{};
+  k.elementwise = Elementwise<T>::table();
+  k.gemm = gemm;
+  k.optim = optim_kernels<T>();
+  k.reduce = reduce::table<T>();
+  return k;
+}
+
+}  // namespace
+
+const Kernels& table() {
+  static const Kernels kernels{float_kernels<float>(&gemm_f32), float_kernels<double>(&gemm_f64)};
+  return kernels;
+}
+
+}  // namespace pn::PN_ISA_NAME

@@ -1,0 +1,148 @@
+// Matrix products: batched `matmul`, and `linear` (x w^T + bias), on the kernel of kernels/cpu/matmul.inl.
+#include "core/cpu.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+#include "ops/op.h"
+
+namespace pn {
+namespace {
+
+// c = a b [+ bias] for one matrix of each.
+template <class T>
+void product(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row, int64_t b_col,
+             T* c, const T* bias) {
+  kernels().of<T>().gemm({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias});
+}
+
+void infer_matmul(OpCall& call) {
+  const Array &a = *call.in[0], &b = *call.in[1];
+  if (a.ndim < 2 || b.ndim < 2)
+    fail<ValueError>("matmul: both arguments need at least 2 dimensions, but the shapes are ", shape_text(a), " and ",
+                     shape_text(b));
+  const int64_t k = a.shape[a.ndim - 1];
+  if (b.shape[b.ndim - 2] != k)
+    fail<ValueError>("matmul: ", shape_text(a), " @ ", shape_text(b), ": the first has ", k, " columns but the second has ",
+                     b.shape[b.ndim - 2], " rows; they must be equal (is a transpose missing?)");
+  int dims;
+  int64_t shape[kMaxDims];
+  if (!broadcast_shapes(a.ndim - 2, a.shape, b.ndim - 2, b.shape, &dims, shape))
+    fail<ValueError>("matmul: the batch dimensions of ", shape_text(a), " and ", shape_text(b), " do not broadcast");
+  if (dims + 2 > kMaxDims) fail<ValueError>("matmul: more than ", kMaxDims, " dimensions");
+  shape[dims] = a.shape[a.ndim - 2];
+  shape[dims + 1] = b.shape[b.ndim - 1];
+  call.out[0].describe(promote(a.dtype, b.dtype), dims + 2, shape);
+}
+
+// A batch whose rows lie evenly one after the other is one tall matrix. Its stride, or false.
+bool as_rows(const Array& a, int64_t* row_stride) {
+  int64_t expected = 0;
+  bool any = false;
+  for (int d = a.ndim - 2; d >= 0; --d) {
+    if (a.shape[d] == 1) continue;
+    if (any && a.strides[d] != expected) return false;
+    if (!any) *row_stride = a.strides[d];
+    any = true;
+    expected = a.strides[d] * a.shape[d];
+  }
+  if (!any) *row_stride = a.shape[a.ndim - 1];
+  return true;
+}
+
+template <class T>
+void matmul_of(const OpCall& call) {
+  const Array &a = *call.in[0], &b = *call.in[1], &c = call.out[0];
+  const int64_t m = a.shape[a.ndim - 2], k = a.shape[a.ndim - 1], n = b.shape[b.ndim - 1];
+  const int64_t b_row = b.strides[b.ndim - 2], b_col = b.strides[b.ndim - 1];
+  const int64_t a_col = a.strides[a.ndim - 1];
+  int64_t a_row = 0;
+  if (b.ndim == 2 && as_rows(a, &a_row)) {
+    int64_t rows = 1;
+    for (int d = 0; d < a.ndim - 1; ++d) rows *= a.shape[d];
+    return product<T>(rows, n, k, a.ptr<T>(), a_row, a_col, b.ptr<T>(), b_row, b_col, c.ptr<T>(), nullptr);
+  }
+  a_row = a.strides[a.ndim - 2];
+  int64_t batch_shape[kMaxDims], a_step[kMaxDims], b_step[kMaxDims];
+  const int dims = c.ndim - 2;
+  int64_t batches = 1;
+  for (int d = 0; d < dims; ++d) {
+    batch_shape[d] = c.shape[d];
+    batches *= c.shape[d];
+    const int i = d - (c.ndim - a.ndim), j = d - (c.ndim - b.ndim);
+    a_step[d] = i >= 0 && a.shape[i] != 1 ? a.strides[i] : 0;
+    b_step[d] = j >= 0 && b.shape[j] != 1 ? b.strides[j] : 0;
+  }
+  const auto one = [&](int64_t t) {
+    const T *pa = a.ptr<T>(), *pb = b.ptr<T>();
+    int64_t rest = t;
+    for (int d = dims - 1; d >= 0; --d) {
+      const int64_t index = rest % batch_shape[d];
+      rest /= batch_shape[d];
+      pa += index * a_step[d];
+      pb += index * b_step[d];
+    }
+    product<T>(m, n, k, pa, a_row, a_col, pb, b_row, b_col, c.ptr<T>() + t * m * n, nullptr);
+  };
+  // Many small products: whole ones per thread. Few large ones: the threads work inside each.
+  constexpr double kWorthAThread = 5e5;
+  const double each = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  if (each * static_cast<double>(batches) > 2 * kWorthAThread && each < 4 * kWorthAThread && batches > 1) {
+    const int64_t chunk = 1 + static_cast<int64_t>(kWorthAThread / (each + 1));
+    parallel_for((batches + chunk - 1) / chunk, [&](int64_t p) {
+      for (int64_t t = p * chunk; t < batches && t < (p + 1) * chunk; ++t) one(t);
+    });
+  } else {
+    for (int64_t t = 0; t < batches; ++t) one(t);
+  }
+}
+
+void run_matmul(const OpCall& call) {
+  call.out[0].dtype == DType::Float32 ? matmul_of<float>(call) : matmul_of<double>(call);
+}
+
+void infer_linear(OpCall& call) {
+  const Array &x = *call.in[0], &w = *call.in[1];
+  if (w.ndim != 2)
+    fail<ValueError>("linear: weight must have 2 dimensions (out_features, in_features), but its shape is ", shape_text(w));
+  if (x.ndim < 1) fail<ValueError>("linear: x needs at least 1 dimension; its shape is ()");
+  if (x.shape[x.ndim - 1] != w.shape[1])
+    fail<ValueError>("linear: x has ", x.shape[x.ndim - 1], " columns but weight expects ", w.shape[1], " (x is ", shape_text(x),
+                     ", weight is ", shape_text(w), ")");
+  if (call.in[2] && (call.in[2]->ndim != 1 || call.in[2]->shape[0] != w.shape[0]))
+    fail<ValueError>("linear: bias has shape ", shape_text(*call.in[2]), " but weight ", shape_text(w), " needs (", w.shape[0],
+                     ",)");
+  int64_t shape[kMaxDims];
+  for (int d = 0; d < x.ndim - 1; ++d) shape[d] = x.shape[d];
+  shape[x.ndim - 1] = w.shape[0];
+  call.out[0].describe(x.dtype, x.ndim, shape);
+}
+
+template <class T>
+void linear_of(const OpCall& call) {
+  const Array& w = *call.in[1];
+  Array x = *call.in[0];
+  int64_t row = 0, rows = 1;
+  if (!as_rows(x, &row)) {
+    x = contiguous_copy(x);
+    row = x.shape[x.ndim - 1];
+  }
+  for (int d = 0; d < x.ndim - 1; ++d) rows *= x.shape[d];
+  const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
+  product<T>(rows, w.shape[0], w.shape[1], x.ptr<T>(), row, x.strides[x.ndim - 1], w.ptr<T>(), w.strides[1], w.strides[0],
+             call.out[0].ptr<T>(), bias.ptr<T>());
+}
+
+void run_linear(const OpCall& call) {
+  call.out[0].dtype == DType::Float32 ? linear_of<float>(call) : linear_of<double>(call);
+}
+
+}  // namespace
+
+const OpList& matmul_ops() {
+  static const OpList ops = {
+      {"matmul", 2, 1, kBroadcasts, infer_matmul, run_matmul},
+      {"linear", 3, 1, kPlain, infer_linear, run_linear},
+  };
+  return ops;
+}
+
+}  // namespace pn

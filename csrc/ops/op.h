@@ -1,0 +1,101 @@
+// The op table: every primitive op by name, with its rule for the outputs' shape and type and the function that fills
+// them. The other half of each op (NumPy reference, gradient rule, samples) is the record of that name in pyneural/ops/.
+#pragma once
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "core/array.h"
+#include "core/error.h"
+
+namespace pn {
+
+struct OpCall;
+
+inline constexpr int kMaxOutputs = 4;
+inline constexpr int kMaxInts = 40;
+inline constexpr int kMaxReals = 4;
+
+// Attributes of a call, flattened in the order of the record's names: an integer or flag is one int, a list of
+// integers its length and then its entries, None is kNone, a float is one real.
+inline constexpr int64_t kNone = INT64_MIN;
+struct Attributes {
+  int int_count = 0, real_count = 0;
+  int64_t ints[kMaxInts];
+  double reals[kMaxReals];
+};
+
+// Reads attributes in that order.
+class AttributeReader {
+ public:
+  explicit AttributeReader(const Attributes& a) : a_(a) {}
+  int64_t integer() { return a_.ints[int_++]; }
+  bool flag() { return integer() != 0; }
+  double real() { return a_.reals[real_++]; }
+  struct List {
+    int count;
+    const int64_t* values;
+  };
+  List list() {
+    const int count = static_cast<int>(a_.ints[int_++]);
+    const List l{count, a_.ints + int_};
+    int_ += count;
+    return l;
+  }
+
+ private:
+  const Attributes& a_;
+  int int_ = 0, real_ = 0;
+};
+
+enum OpFlags : unsigned {
+  kPlain = 0,
+  kBroadcasts = 1,  // inputs broadcast to the output's shape: gradients are summed back to the inputs' shapes
+  kView = 2,        // the output is a window on input 0: infer() makes it, run() does nothing
+  kInPlace = 4,     // writes into its inputs (those that `writes` marks) and has no outputs
+  kDraws = 8,       // takes numbers from a random stream
+  kTakesIntegers = 16,    // has integer kernels; for other ops the engine converts integers to float32 first
+  kFirstIsCondition = 32, // input 0 is a bool and takes no part in the common type
+  kAnyTypes = 64,         // inputs keep their own types (indices, masks, states): the engine converts nothing
+};
+
+struct Op {
+  const char* name;
+  int inputs;   // -1: any number, at least one
+  int outputs;
+  unsigned flags;
+  void (*infer)(OpCall&);       // checks the inputs and attributes; describes the outputs (or, for a view, makes them)
+  void (*run)(const OpCall&);   // fills the outputs; must not fail
+  unsigned writes = 0;          // bit i: input i is written
+};
+
+struct OpCall {
+  const Op* op;
+  int inputs = 0;
+  const Array* const* in = nullptr;
+  Array out[kMaxOutputs];
+  Attributes attributes;
+};
+
+// Checks, allocates and runs: the eager form of a call.
+void execute(OpCall& call);
+
+const std::vector<const Op*>& all_ops();
+const Op* find_op(const std::string& name);  // null if there is none
+
+// Families, each a file in csrc/ops/.
+using OpList = std::vector<Op>;
+const OpList& elementwise_ops();
+const OpList& reduce_ops();
+const OpList& matmul_ops();
+const OpList& shape_ops();
+const OpList& index_ops();
+const OpList& random_ops();
+const OpList& optim_ops();
+
+// Helpers for infer().
+int64_t checked_axis(const OpCall& call, int64_t axis, int ndim);  // 0 <= result < ndim, or IndexError
+void require_float(const OpCall& call, int input, const char* argument);
+
+}  // namespace pn

@@ -1,0 +1,59 @@
+#include <string>
+#include <unordered_map>
+
+#include "ops/op.h"
+
+namespace pn {
+
+void execute(OpCall& call) {
+  call.op->infer(call);
+  if (call.op->flags & kView) return;
+  for (int i = 0; i < call.op->outputs; ++i) call.out[i].allocate();
+  if (call.op->writes) {
+    for (int i = 0; i < call.inputs; ++i) {
+      if (!(call.op->writes >> i & 1)) continue;
+      if (!call.in[i]->storage->writable)
+        fail<ValueError>(call.op->name, ": argument ", i, " of shape ", shape_text(*call.in[i]),
+                         " lies on read-only memory; use a copy of it");
+      ++call.in[i]->storage->version;
+    }
+  }
+  call.op->run(call);
+}
+
+const std::vector<const Op*>& all_ops() {
+  static const std::vector<const Op*> ops = [] {
+    std::vector<const Op*> all;
+    for (const OpList* family : {&elementwise_ops(), &reduce_ops(), &matmul_ops(), &shape_ops(), &index_ops(),
+                                 &random_ops(), &optim_ops()})
+      for (const Op& op : *family) all.push_back(&op);
+    return all;
+  }();
+  return ops;
+}
+
+const Op* find_op(const std::string& name) {
+  static const std::unordered_map<std::string, const Op*> by_name = [] {
+    std::unordered_map<std::string, const Op*> map;
+    for (const Op* op : all_ops())
+      if (!map.emplace(op->name, op).second) fail<std::logic_error>("op ", op->name, " is in the table twice");
+    return map;
+  }();
+  const auto found = by_name.find(name);
+  return found == by_name.end() ? nullptr : found->second;
+}
+
+int64_t checked_axis(const OpCall& call, int64_t axis, int ndim) {
+  if (axis < -ndim || axis >= ndim)
+    fail<IndexError>(call.op->name, ": dim ", axis, " is out of range for shape ", shape_text(*call.in[0]), " with ", ndim,
+                     " dimensions (use ", -ndim, " to ", ndim - 1, ")");
+  return axis < 0 ? axis + ndim : axis;
+}
+
+void require_float(const OpCall& call, int input, const char* argument) {
+  if (!is_float(call.in[input]->dtype))
+    fail<TypeError>(call.op->name, ": ", argument, " is ", dtype_name(call.in[input]->dtype),
+                    " but must be float32 or float64; convert it with .to(np.float32)");
+}
+
+}  // namespace pn

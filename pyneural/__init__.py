@@ -1,0 +1,103 @@
+"""pyneural: neural networks and classical learning at C++ speed, with the same bits every time and every number explained.
+
+Names, argument orders and defaults are PyTorch's, dtypes are NumPy's::
+
+    import pyneural as pn
+    from pyneural import nn, optim, functional as F
+
+    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    trainer = pn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=1e-3))
+    history = trainer.fit(images, labels, epochs=5, batch_size=64)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as _np
+
+from . import tensor as _tensor_module
+from .tensor import (
+    Tensor,
+    arange,
+    as_tensor,
+    empty,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+
+tensor = _tensor_module.tensor  # the function takes the place of the module of its name
+
+from . import ops  # noqa: E402
+from . import random  # noqa: E402
+from .autodiff import (  # noqa: E402
+    enable_grad,
+    grad,
+    gradcheck,
+    gradgradcheck,
+    hessian,
+    is_grad_enabled,
+    jacobian,
+    jvp,
+    no_grad,
+    set_grad_enabled,
+    value_and_grad,
+    vjp,
+)
+from ._kernels import available_isas, current_isa, set_isa, set_num_threads  # noqa: E402
+from ._kernels import num_threads as get_num_threads  # noqa: E402
+from .ops import *  # noqa: E402, F403
+from .random import (  # noqa: E402
+    Generator,
+    bernoulli,
+    manual_seed,
+    normal,
+    rand,
+    randint,
+    randn,
+    randperm,
+    uniform,
+)
+
+for _name, _method in ops.METHODS.items():
+    setattr(Tensor, _name, _method)
+
+float32, float64 = _np.float32, _np.float64
+int8, int16, int32, int64, uint8 = _np.int8, _np.int16, _np.int32, _np.int64, _np.uint8
+bool_ = _np.bool_
+
+#: Parts that cost time to import and are not needed by every program, imported when first used.
+_LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
+         "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff"}  # fmt: skip
+_LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
+               "show_config": ".environment"}
+
+if TYPE_CHECKING:
+    from . import autodiff, data, experiments, functional, nn, optim, plots, training
+    from .callbacks import Callback, EarlyStopping
+    from .training import History, Trainer
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "__version__":
+        from .environment import version
+
+        return version()
+    if name in _LAZY:
+        return import_module(_LAZY[name], __name__)
+    if name in _LAZY_NAMES:
+        return getattr(import_module(_LAZY_NAMES[name], __name__), name)
+    raise AttributeError(f"module 'pyneural' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_LAZY_NAMES})
