@@ -33,6 +33,7 @@ _matmul = op("matmul", "a b", reference=np.matmul,
 
 
 @composed(
+    name="matmul_vectors",
     reference=np.matmul,
     samples=lambda make: [(make(3), make(3)), (make(3), make(3, 2)), (make(4, 3), make(3)), (make(2, 4, 3), make(3))],
     errors=lambda make: [((make(), make(3)), ValueError, "matmul"), ((make(4), make(3)), ValueError, r"matmul.*\(4,\)")],

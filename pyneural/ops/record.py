@@ -83,6 +83,7 @@ def op(
 def composed(
     function: Callable[..., Any] | None = None,
     *,
+    name: str = "",
     reference: Callable[..., Any],
     samples: Callable[[Any], Iterable[tuple]],
     errors: Callable[[Any], Iterable[tuple]] | None = None,
@@ -92,11 +93,12 @@ def composed(
 ) -> Any:
     """Decorates a function that is made of other ops, so that the op tests run on it as well.
 
-    Arrays among a sample's arguments are its tensors, everything else is passed as it is.
+    Arrays among a sample's arguments are its tensors, everything else is passed as it is. The record has the function's name
+    unless another is given (where a primitive has that one).
     """
 
     def add(f: Callable[..., Any]) -> Callable[..., Any]:
-        record = Record(name=f.__name__, inputs=(), attributes=(), reference=reference, gradient={}, formula={},
+        record = Record(name=name or f.__name__, inputs=(), attributes=(), reference=reference, gradient={}, formula={},
                         samples=samples, errors=errors, tolerance=tolerance, dtypes=dtypes, differences=differences,
                         primitive=False, function=f, source=None)  # fmt: skip
         _add(record)
