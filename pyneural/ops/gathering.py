@@ -63,10 +63,11 @@ def _add_at_reference(g: np.ndarray, index: np.ndarray, shape: tuple, dim: int, 
     return y.reshape(shape)
 
 
-def _put_at_reference(x: np.ndarray, index: np.ndarray, value: np.ndarray, dim: int, count: int) -> None:
+def _put_at_reference(x: np.ndarray, index: np.ndarray, value: np.ndarray, dim: int, count: int) -> tuple:
     axes = x.shape[dim : dim + count]
     places = np.unravel_index(index % int(np.prod(axes)), axes)
     x[(slice(None),) * dim + places] = value
+    return x, index, value
 
 
 #: ``take(x, index, dim, count)``: the ``count`` axes from dim on are indexed; they give way to index's axes.
@@ -121,12 +122,11 @@ _put_at = op(
     reference=_put_at_reference,
     samples=lambda make: [(make(5, 3), make.integers(-5, 5, (7,)), make(7, 3), 0, 1),
                           (make(2, 5, 3), make.integers(0, 5, (2,)), make(3), 1, 1),
-                          (make(4, 5), make.integers(-20, 20, (6,)), make(()), 0, 2),
+                          (make(4, 5), make.integers(-20, 20, (6,)), make(), 0, 2),
                           (make(4), make.integers(0, 4, (0,)), make(0), 0, 1)],
     errors=lambda make: [((make(5, 3), np.array([5]), make(3), 0, 1), IndexError, "index 5 is out of range"),
                          ((make(5, 3), np.array([1]), make(2), 0, 1), ValueError,
                           r"value of shape \(2,\) does not fit")],
-    dtypes="any",
     differences=False,
 )  # fmt: skip
 
@@ -193,7 +193,7 @@ _gather = op(
                           "gather: index 5 is out of range for dim 1 of size 5"),
                          ((make(4, 5), np.array([[-1]]), 1), IndexError, "gather: index -1 is out of range"),
                          ((make(4, 5), np.array([1]), 1), ValueError, "as many dimensions"),
-                         ((make(1, 5), np.zeros((2, 5), np.int64), 1), ValueError, r"longer than x of shape \(1, 5\)")],
+                         ((make(1, 5), np.zeros((2, 5), np.int64), 1), ValueError, r"longer than x of shape")],
     dtypes="any",
 )  # fmt: skip
 
@@ -224,7 +224,7 @@ _nonzero = op(
     "x",
     attributes="flat",
     reference=lambda x, flat: np.flatnonzero(x) if flat else np.argwhere(x),
-    samples=lambda make: [(make.bools((3, 4)), False), (make.bools((7, 33)), True), (make.integers(0, 2, (5,)), False),
+    samples=lambda make: [(make.bools(3, 4), False), (make.bools(7, 33), True), (make.integers(0, 2, (5,)), False),
                           (make(), False), (make(0, 2), False), (make(4), True)],
     dtypes="any",
     differences=False,
@@ -391,9 +391,9 @@ def _mask(name: str, mask: Any) -> Tensor:
 
 @composed(
     reference=lambda x, mask: np.broadcast_arrays(x, mask)[0][np.broadcast_arrays(x, mask)[1]],
-    samples=lambda make: [(make(3, 4), make.bools((3, 4))), (make(3, 1), make.bools((2, 1, 4))),
-                          (make(0), make.bools((0,)))],
-    errors=lambda make: [((make(3), make.bools((2,))), ValueError, "do not broadcast|broadcast")],
+    samples=lambda make: [(make(3, 4), make.bools(3, 4)), (make(3, 1), make.bools(2, 1, 4)),
+                          (make(0), make.bools(0))],
+    errors=lambda make: [((make(3), make.bools(2)), ValueError, "do not broadcast|broadcast")],
     dtypes="any",
 )  # fmt: skip
 def masked_select(x: Tensor, mask: Any) -> Tensor:
@@ -414,7 +414,7 @@ def masked_select(x: Tensor, mask: Any) -> Tensor:
 
 @composed(
     reference=lambda x, mask, value: np.where(mask, np.asarray(value, x.dtype), x),
-    samples=lambda make: [(make(3, 4), make.bools((3, 4)), 1.5), (make(3, 4), make.bools((4,)), 0.0)],
+    samples=lambda make: [(make(3, 4), make.bools(3, 4), 1.5), (make(3, 4), make.bools(4), 0.0)],
     dtypes="float",
 )
 def masked_fill(x: Tensor, mask: Any, value: Any) -> Tensor:

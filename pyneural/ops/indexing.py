@@ -155,7 +155,7 @@ def _entry(e: Any) -> tuple[str, Any]:
             return "i", operator.index(e)
         except TypeError:
             raise IndexError(
-                f"getitem: {type(e).__name__} is no index; use numbers, slices, None, ... or arrays of integers or bools"
+                f"getitem: {type(e).__name__} is no index; use numbers, slices, None, ... or integer or bool arrays"
             ) from None
     e = as_tensor(e, "getitem")
     if e.dtype.kind not in "iub":
