@@ -11,6 +11,24 @@
 // differs in last bits. The two types share one template; only widths and polynomials differ. Polynomials are minimax
 // fits by a Remez exchange, low coefficients rounded first and the others refitted. Needs -ffp-contract=off;
 // -fno-math-errno and -fno-trapping-math let gcc vectorise square roots and selects.
+//
+// Accuracy: bounds in ulp (float, double) of the exact result over the whole range, denormal results, signed zeros,
+// infinities and NaN included. Measured with and without fused multiply-add: every float for exp, log, tanh, sigmoid
+// and erf, every 37th (without fma every 211th) for the others, 10^7 random doubles each; rounded up a little, and held
+// by tests/test_math_accuracy.py.
+//
+//   exp         1.1  1.1   logsigmoid  1.8  1.8   atanh         1    1
+//   expm1       1.2  1.2   softplus    1.8  1.8   sin        0.95 0.95
+//   log           1    1   silu        0.9  0.9   cos        0.95 0.95
+//   log1p         1    1   gelu       0.65  2.2   tan        1.25 1.25
+//   log2        1.3  1.3   erf         1.5  1.6   asin       0.75 0.75
+//   log10       1.4  1.9   sinh        0.9  0.9   acos       0.75 0.75
+//   pow        0.51  1.1   cosh       0.95 0.95   atan       0.95 0.95
+//   tanh        1.6  1.6   asinh       1.2  1.2   atan2       1.6  1.6
+//   sigmoid     1.9  1.9   acosh         1    1
+//
+// sin, cos and tan hold up to |x| = 1e7 (math_trig.h says what to do beyond). Where C has no function: silu(-inf) and
+// gelu(-inf) are -0, the limits.
 #define PN_MATH static inline __attribute__((always_inline))
 
 PN_MATH float fma_(float a, float b, float c) {

@@ -171,7 +171,7 @@ PN_MATH T angle(T y, T x, bool left) {
   Pair<T> top = {middle ? minus.hi : n, middle ? minus.lo : T(0)};
   Pair<T> bottom = {middle ? plus.hi : d, middle ? plus.lo : T(0)};
   auto q = divide(top, bottom);
-  q.lo = abs_(q.hi) < Fp<T>::tiny / Fp<T>::eps ? T(0) : q.lo;  // the remainder has underflowed
+  q.lo = abs_(top.hi) < Fp<T>::tiny / Fp<T>::eps ? T(0) : q.lo;  // its remainder has underflowed
   T z = q.hi * q.hi;
   T lo = fma_(q.hi * z, atan_poly(z), q.lo);
   T quarters = middle ? T(1) : T(0), sign = T(1);
