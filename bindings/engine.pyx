@@ -8,6 +8,8 @@ from cpython.ref cimport Py_INCREF, Py_REFCNT
 from cython.operator cimport dereference as deref
 from libc.string cimport memcpy
 
+from types import MethodType
+
 import numpy as np
 
 cnp.import_array()
@@ -109,6 +111,10 @@ cdef class Op:
 
     def __call__(self, *args):
         return call_op(self, args)
+
+    def __get__(self, instance, owner):
+        # As a function would: an op that is an attribute of the tensor type is a method of tensors.
+        return self if instance is None else MethodType(self, instance)
 
     def __repr__(self):
         return f"<op {self.name}({', '.join(self.inputs + self.attributes)})>"
