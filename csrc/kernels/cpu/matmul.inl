@@ -8,31 +8,35 @@
 // product may be cheaper as c^T = b^T a^T (fewer elements to turn): `choose_turned` counts both.
 namespace matmul {
 
-// Facts of the instruction set: bytes of a vector; rows and vectors of the register tile; whether loads take a mask.
+// Facts of the instruction set: bytes of a vector; rows and vectors of the register tile; whether a masked load costs
+// no more than a plain one; rows of c from which a copy of b pays though b could be read in place, if its rows crowd
+// the same cache sets and if not (a narrow tile takes one cache line of each row of b, which the prefetchers handle
+// badly).
+struct Facts {
+  int bytes, rows, vectors;
+  bool masks;
+  int64_t crowded_copy, copy;
+};
 #if defined(__AVX512F__)
-constexpr int kBytes = 64, kRows = 8, kVectors = 3;
-constexpr bool kMasks = true;
+constexpr Facts kIsa = {64, 8, 3, true, 128, INT64_MAX};
 #elif defined(__AVX2__) && defined(__FMA__)
-constexpr int kBytes = 32, kRows = 6, kVectors = 2;
-constexpr bool kMasks = true;
+constexpr Facts kIsa = {32, 6, 2, false, 32, 256};
 #elif defined(__aarch64__)
-constexpr int kBytes = 16, kRows = 8, kVectors = 3;
-constexpr bool kMasks = false;
+constexpr Facts kIsa = {16, 8, 3, false, 32, 256};
 #else
-constexpr int kBytes = 16, kRows = 4, kVectors = 2;
-constexpr bool kMasks = false;
+constexpr Facts kIsa = {16, 4, 2, false, 32, 256};
 #endif
+constexpr int kRows = kIsa.rows, kVectors = kIsa.vectors;
 
-constexpr int64_t kDepthBytes = 2048;       // depth of a block of k: a tile's rows of a fill half of L1
-constexpr int64_t kBlockRows = 512;         // rows of one task: a packed block of a fits L2, each copy of b serves many
-constexpr int64_t kTurnedRows = 1024;       // rows of c that one transposed piece may have
-constexpr int64_t kPackedRows = 128;         // rows from which a crowding b is worth a copy
-constexpr int64_t kPrefetchDepth = 128;     // depth from which a tile has time to fetch ahead
-constexpr int64_t kTinyWork = 24;           // multiply-adds up to which plain loops win
-constexpr int64_t kThreadedWork = 500000;   // multiply-adds below which a second thread costs more than it brings
-constexpr int64_t kTaskWork = 250000;       // multiply-adds that a thread should have at least
-constexpr int64_t kLongWork = 4000000;      // multiply-adds from which a piece is long
-constexpr int64_t kTurnedColumns = 64;      // columns of c that pay for turning a
+constexpr int64_t kDepthBytes = 2048;      // depth of a block of k: a tile's rows of a fill half of L1
+constexpr int64_t kBlockRows = 512;        // rows of one task: a packed block of a fits L2, each copy of b serves many
+constexpr int64_t kTurnedRows = 1024;      // rows of c that one transposed piece may have
+constexpr int64_t kPrefetchDepth = 128;    // depth from which a tile has time to fetch ahead
+constexpr int64_t kTinyWork = 24;          // multiply-adds up to which plain loops win
+constexpr int64_t kThreadedWork = 500000;  // multiply-adds below which a second thread costs more than it brings
+constexpr int64_t kTaskWork = 250000;      // multiply-adds that a thread should have at least
+constexpr int64_t kLongWork = 4000000;     // multiply-adds from which a piece is long
+constexpr int64_t kTurnedColumns = 64;     // columns of c that pay for turning a
 
 template <class T, int L>
 struct Vector {
@@ -40,7 +44,7 @@ struct Vector {
   typedef T loose __attribute__((vector_size(L * sizeof(T)), aligned(sizeof(T)), may_alias));  // any address
 };
 template <class T>
-constexpr int kLanes = kBytes / static_cast<int>(sizeof(T));
+constexpr int kLanes = kIsa.bytes / static_cast<int>(sizeof(T));
 template <class T>
 using V = typename Vector<T, kLanes<T>>::type;
 
@@ -55,32 +59,64 @@ inline void store(T* p, typename Vector<T, L>::type v) {
 
 // a * b + c with one rounding where the instruction set has it; with two in the base set.
 #if defined(__AVX512F__)
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return _mm512_fmadd_ps(a, b, c); }
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return _mm512_fmadd_pd(a, b, c); }
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
+  return _mm512_fmadd_pd(a, b, c);
+}
 #elif defined(__AVX2__) && defined(__FMA__)
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return _mm256_fmadd_ps(a, b, c); }
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return _mm256_fmadd_pd(a, b, c); }
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
+  return _mm256_fmadd_pd(a, b, c);
+}
 #elif defined(__aarch64__)
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return vfmaq_f32(c, a, b); }
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return vfmaq_f64(c, a, b); }
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
+  return vfmaq_f32(c, a, b);
+}
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
+  return vfmaq_f64(c, a, b);
+}
 #else
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return a * b + c; }
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return a * b + c; }
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
+  return a * b + c;
+}
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
+  return a * b + c;
+}
 #endif
 #if defined(__FMA__) || defined(__aarch64__)
-inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-inline double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+inline float multiply_add(float a, float b, float c) {
+  return __builtin_fmaf(a, b, c);
+}
+inline double multiply_add(double a, double b, double c) {
+  return __builtin_fma(a, b, c);
+}
 #else
-inline float multiply_add(float a, float b, float c) { return a * b + c; }
-inline double multiply_add(double a, double b, double c) { return a * b + c; }
+inline float multiply_add(float a, float b, float c) {
+  return a * b + c;
+}
+inline double multiply_add(double a, double b, double c) {
+  return a * b + c;
+}
 #endif
 
 // The first `lanes` elements of a vector, the others 0 and their addresses untouched.
 #if defined(__AVX512F__)
-inline V<float> load_part(const float* p, int lanes) { return _mm512_maskz_loadu_ps((1u << lanes) - 1, p); }
-inline V<double> load_part(const double* p, int lanes) { return _mm512_maskz_loadu_pd((1u << lanes) - 1, p); }
-inline void store_part(float* p, V<float> v, int lanes) { _mm512_mask_storeu_ps(p, (1u << lanes) - 1, v); }
-inline void store_part(double* p, V<double> v, int lanes) { _mm512_mask_storeu_pd(p, (1u << lanes) - 1, v); }
+inline V<float> load_part(const float* p, int lanes) {
+  return _mm512_maskz_loadu_ps((1u << lanes) - 1, p);
+}
+inline V<double> load_part(const double* p, int lanes) {
+  return _mm512_maskz_loadu_pd((1u << lanes) - 1, p);
+}
+inline void store_part(float* p, V<float> v, int lanes) {
+  _mm512_mask_storeu_ps(p, (1u << lanes) - 1, v);
+}
+inline void store_part(double* p, V<double> v, int lanes) {
+  _mm512_mask_storeu_pd(p, (1u << lanes) - 1, v);
+}
 #else
 #if defined(__AVX2__) && defined(__FMA__)
 inline V<float> load_part(const float* p, int lanes) {
@@ -149,7 +185,7 @@ void tile(const Panel<T>& s, const T* a, T* c) {
     V<T> row[N];
 #pragma GCC unroll 4
     for (int v = 0; v < N - 1; ++v) row[v] = load<T>(b + v * L);
-    if constexpr (kMasks)
+    if constexpr (kIsa.masks)
       row[N - 1] = load_part(b + (N - 1) * L, b_lanes);
     else
       row[N - 1] = load<T>(b + (N - 1) * L);
@@ -223,8 +259,9 @@ inline void transpose_vectors(typename Vector<T, L>::type* x) {
   }
 }
 
-// to[p * to_row + i] = from[i * from_row + p] for i < columns, p < depth. With Spill, up to L - 1 elements behind the last
-// column of a row may be overwritten, in the order of rows: the caller has room, or writes the next row there anyway.
+// to[p * to_row + i] = from[i * from_row + p] for i < columns, p < depth. With Spill, up to L - 1 elements behind the
+// last column of a row may be overwritten, in the order of rows: the caller has room, or writes the next row there
+// anyway.
 template <class T, int L, bool Spill>
 void transpose(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t columns, int64_t depth) {
   const int64_t whole = Spill ? columns : columns / L * L, deep = depth / L * L;
@@ -296,10 +333,18 @@ struct Scratch {
 };
 static thread_local Scratch scratch;
 
-inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-inline int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
+inline int64_t pieces_of(int64_t n, int64_t unit) {
+  return (n + unit - 1) / unit;
+}
+inline int64_t round_up(int64_t n, int64_t unit) {
+  return pieces_of(n, unit) * unit;
+}
+inline int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+inline int64_t larger(int64_t a, int64_t b) {
+  return a < b ? b : a;
+}
 
 // The definition, for tiny products, and where memory for copies cannot be had.
 template <class T>
@@ -319,20 +364,21 @@ inline bool crowds_cache(int64_t stride) {
   return stride * static_cast<int64_t>(sizeof(T)) % 2048 == 0;
 }
 
-// One product on this thread, with vectors along the columns of c. False if memory for copies cannot be had.
+// One product on this thread, with vectors along the columns of c; copies go to `memory`, or to the thread's scratch.
+// False if that cannot be had.
 template <class T>
-bool multiply(const Gemm<T>& g, T* memory_after = nullptr) {
+bool multiply(const Gemm<T>& g, T* memory = nullptr) {
   constexpr int64_t L = kLanes<T>, width = kVectors * L;
-  const int64_t blocks = (g.k * static_cast<int64_t>(sizeof(T)) + kDepthBytes - 1) / kDepthBytes;
-  const int64_t depth = blocks <= 1 ? g.k : round_up((g.k + blocks - 1) / blocks, 16);
-  const int64_t strips = (g.m + kRows - 1) / kRows, high = g.m / strips, higher = g.m % strips;
+  const int64_t blocks = pieces_of(g.k * static_cast<int64_t>(sizeof(T)), kDepthBytes);
+  const int64_t depth = blocks <= 1 ? g.k : round_up(pieces_of(g.k, blocks), 16);
+  const int64_t strips = pieces_of(g.m, kRows), high = g.m / strips, higher = g.m % strips;
   const bool pack_a = g.n >= 4 * width && (crowds_cache<T>(g.a_row) || (g.a_col != 1 && g.a_row != 1));
-  const bool pack_b = g.b_col != 1 || (crowds_cache<T>(g.b_row) && g.m >= kPackedRows);
-  const bool pack_last = !kMasks && g.n % L != 0;
+  const bool pack_b = g.b_col != 1 || g.m >= (crowds_cache<T>(g.b_row) ? kIsa.crowded_copy : kIsa.copy);
+  const bool pack_last = !kIsa.masks && g.n % L != 0;
   T *packed_a = nullptr, *packed_b = nullptr;
   if (pack_a || pack_b || pack_last) {
     const int64_t a_size = pack_a ? round_up(g.m * depth + L, L) : 0;
-    packed_a = memory_after;
+    packed_a = memory;
     if (!packed_a) packed_a = static_cast<T*>(scratch.get((a_size + width * depth) * sizeof(T)));
     if (!packed_a) return false;
     packed_b = packed_a + a_size;
@@ -352,7 +398,7 @@ bool multiply(const Gemm<T>& g, T* memory_after = nullptr) {
         i += rows;
       }
     for (int64_t j = 0; j < g.n; j += width) {
-      const int64_t columns = smaller(width, g.n - j), vectors = (columns + L - 1) / L;
+      const int64_t columns = smaller(width, g.n - j), vectors = pieces_of(columns, L);
       s.lanes = static_cast<int>(columns - (vectors - 1) * L);
       s.bias = g.bias && from + now == g.k ? g.bias + j : nullptr;
       s.b = g.b + from * g.b_row + j * g.b_col;
@@ -368,7 +414,7 @@ bool multiply(const Gemm<T>& g, T* memory_after = nullptr) {
         s.a_row = pack_a ? 1 : g.a_row;
         s.a_col = pack_a ? rows : g.a_col;
         kTiles<T>.of[(rows - 1) * kVectors + vectors - 1](s, pack_a ? packed_a + i * now : a + i * g.a_row,
-                                                         g.c + i * g.c_row + j);
+                                                          g.c + i * g.c_row + j);
         i += rows;
       }
     }
@@ -403,8 +449,9 @@ bool choose_turned(const Gemm<T>& g) {
   constexpr int64_t L = kLanes<T>;
   constexpr double kTurn = 0.4, kFinish = 1;  // instructions per element of a transposed operand; of the result
   const double m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k);
-  const double straight = m * k * static_cast<double>((g.n + L - 1) / L) + (g.b_col == 1 ? 0 : kTurn * n * k);
-  const double turned = n * k * static_cast<double>((g.m + L - 1) / L) + (g.a_row == 1 ? 0 : kTurn * m * k) + kFinish * m * n;
+  const double straight = m * k * static_cast<double>(pieces_of(g.n, L)) + (g.b_col == 1 ? 0 : kTurn * n * k);
+  const double turned =
+      n * k * static_cast<double>(pieces_of(g.m, L)) + (g.a_row == 1 ? 0 : kTurn * m * k) + kFinish * m * n;
   return turned < straight;
 }
 
@@ -417,7 +464,7 @@ void run(const Gemm<T>& given) {
   if (g.n == 1) g.b_col = 1;  // the stride of a single row or column is never used: take the cheap one
   if (g.m == 1) g.a_row = 1;
   const bool turned = choose_turned(g);
-  // Pieces of c: bounded so that copies fit the cache, and cut further for threads. Turned, columns play the part of rows.
+  // Pieces of c: bounded so that copies fit the cache, and cut further for threads.
   constexpr int64_t L = kLanes<T>;
   const int64_t row_unit = turned ? L : kRows, column_unit = turned ? kRows : L;
   int64_t down = pieces_of(g.m, turned ? kTurnedRows : kBlockRows), across = turned ? pieces_of(g.n, kBlockRows) : 1;
@@ -427,7 +474,7 @@ void run(const Gemm<T>& given) {
     const int64_t wanted = larger(smaller(threads, work / kTaskWork), smaller(2 * threads, work / kLongWork));
     const int64_t factor = pieces_of(wanted, down * across);
     // Straight, cut the longer side, or columns if b must be turned: each row of pieces would turn it again. Turned,
-    // cut columns unless that leaves too few in a piece to make up for turning a.
+    // cut columns (each core streams its part of b) unless too few are left in a piece to make up for turning a.
     const bool by_columns = turned ? g.n > factor * kTurnedColumns || g.m < factor * L
                                    : g.n > g.m || (g.b_col != 1 && g.n >= factor * kVectors * L);
     (by_columns ? across : down) *= factor;
@@ -459,5 +506,9 @@ void run(const Gemm<T>& given) {
 
 }  // namespace matmul
 
-void gemm_f32(const Gemm<float>& g) { matmul::run(g); }
-void gemm_f64(const Gemm<double>& g) { matmul::run(g); }
+void gemm_f32(const Gemm<float>& g) {
+  matmul::run(g);
+}
+void gemm_f64(const Gemm<double>& g) {
+  matmul::run(g);
+}
