@@ -346,7 +346,7 @@ def gradcheck(
         ends = []
         for sign in (1, -1):
             moved = list(arrays)
-            moved[i] = arrays[i] + sign * eps * d
+            moved[i] = np.asarray(arrays[i] + sign * eps * d)  # a 0-d array plus a number is no array any more
             ends.append(projected(moved))
         return (ends[0] - ends[1]) / (2 * eps)
 

@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise_names.h"
 #include "kernels/optim.h"
+#include "kernels/random.h"
 #include "kernels/reduce.h"
 
 namespace pn {
@@ -43,6 +44,7 @@ struct FloatKernels {
   void (*gemm)(const Gemm<T>&);
   OptimKernels<T> optim;
   ReduceKernels<T> reduce;
+  RandomKernels<T> random;
 };
 
 struct Kernels {

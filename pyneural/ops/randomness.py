@@ -2,7 +2,8 @@
 
 The generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC
 2011): block number b of a seed is 128 bits, computed from b and the seed alone. :func:`philox` is that function in
-NumPy, and :func:`draws` says in which order ops read a stream, so every number that this package draws can be made in NumPy too.
+NumPy, and :func:`draws` says in which order ops read a stream, so every number that this package draws can be made in
+NumPy too.
 
 A position counts blocks. :meth:`pyneural.Generator.draw` hands out keys whose blocks never overlap.
 """

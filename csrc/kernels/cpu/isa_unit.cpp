@@ -13,6 +13,7 @@
 #include <arm_neon.h>
 #endif
 
+#include "core/philox.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
@@ -31,6 +32,8 @@ namespace {
 
 #include "kernels/cpu/reduce.inl"
 
+#include "kernels/cpu/random.inl"
+
 template <class T>
 FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
   FloatKernels<T> k{};
@@ -38,6 +41,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
   k.gemm = gemm;
   k.optim = optim_kernels<T>();
   k.reduce = reduce::table<T>();
+  k.random = random::table<T>();
   return k;
 }
 
