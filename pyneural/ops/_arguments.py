@@ -1,0 +1,70 @@
+"""How the public ops read their arguments: NumPy's names, and dimensions counted from either end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def numpy_names(function: Function) -> Function:
+    """Lets a function with PyTorch's argument names take NumPy's as well: ``axis`` or ``axes`` for ``dim`` or ``dims``,
+    ``keepdims`` for ``keepdim``.
+
+    Raises:
+        TypeError: (when called) Both names of one argument are given.
+    """
+    parameters = inspect.signature(function).parameters
+    dim = "dim" if "dim" in parameters else "dims"
+    other_names = {"axis": dim, "axes": dim, "keepdims": "keepdim"}
+    other_names = {theirs: ours for theirs, ours in other_names.items() if ours in parameters}
+
+    @functools.wraps(function)
+    def with_numpy_names(*args: Any, **named: Any) -> Any:
+        if named:
+            for theirs, ours in other_names.items():
+                if theirs in named:
+                    if ours in named:
+                        raise TypeError(f"{function.__name__}: {theirs} is another name of {ours}; give one of them")
+                    named[ours] = named.pop(theirs)
+        return function(*args, **named)
+
+    return with_numpy_names  # type: ignore[return-value]
+
+
+def dims_of(dim: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """The dimensions of a reduction as its op takes them: None for all, which ``()`` means too (as in PyTorch)."""
+    if dim is None:
+        return None
+    if isinstance(dim, (tuple, list)):
+        return tuple([operator.index(d) for d in dim]) or None
+    return (operator.index(dim),)
+
+
+def axes(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The dimensions that ``dim`` names in a tensor of ``ndim`` dimensions, counted from the front, in rising order.
+
+    None names all of them. A 0-d tensor has none, though 0 and -1 may be given for it (as in PyTorch).
+
+    Raises:
+        IndexError: There is no such dimension.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    found = []
+    for d in dim if isinstance(dim, (tuple, list)) else (dim,):
+        if not -max(ndim, 1) <= d < max(ndim, 1):
+            raise IndexError(f"dim {d} is out of range for a tensor of {ndim} dimensions (use {-ndim} to {ndim - 1})")
+        if ndim:
+            found.append(d + ndim if d < 0 else d)
+    return tuple(sorted(found))
+
+
+def kept_shape(shape: Sequence[int], dim: int | Sequence[int] | None) -> tuple[int, ...]:
+    """``shape`` with size 1 along the named dimensions: what a reduction with ``keepdim=True`` gives."""
+    folded = axes(dim, len(shape))
+    return tuple([1 if d in folded else n for d, n in enumerate(shape)])
