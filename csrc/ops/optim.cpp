@@ -40,8 +40,8 @@ void infer_update(OpCall& call) {
                        shape_text(a));
   }
   const Array& hyper = *call.in[2 + states + doubles];
-  if (hyper.dtype != DType::Float64 || hyper.size() != settings || !hyper.contiguous())
-    fail<ValueError>(call.op->name, ": hyper must be a contiguous float64 vector of ", settings, " entries, got ",
+  if (hyper.dtype != DType::Float64 || hyper.size() < settings || !hyper.contiguous())
+    fail<ValueError>(call.op->name, ": hyper must be a contiguous float64 vector of at least ", settings, " entries, got ",
                      dtype_name(hyper.dtype), " ", shape_text(hyper));
 }
 
