@@ -122,7 +122,7 @@ def _items(shape: tuple[int, ...], index: Any) -> list[tuple[str, Any, range]]:
         elif kind == "s":
             start, stop, step = e.indices(shape[d])
             length = len(range(start, stop, step))
-            e = (start if length else 0, length, step)
+            e = (start if length else 0, length, step if length > 1 else 1)
         elif kind == "n":
             n = 0
         elif e.dtype == _BOOL:
@@ -202,7 +202,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     if plan.new_axes is not None:
         y = _reshape(y, plan.result_shape(y.shape))
     if y is x:  # x[...] is a new tensor on the same memory
-        y = _reshape(x, x.shape) if x.is_contiguous() else _permute(x, range(x.ndim))
+        y = _reshape(x, x.shape) if x.is_contiguous() else _permute(x, tuple(range(x.ndim)))
     return y
 
 
