@@ -42,7 +42,7 @@ def dims_of(dim: int | Sequence[int] | None) -> tuple[int, ...] | None:
         return None
     if isinstance(dim, (tuple, list)):
         return tuple([operator.index(d) for d in dim]) or None
-    return (operator.index(dim),)
+    return (operator.index(dim),)  # type: ignore[arg-type]
 
 
 def axes(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:

@@ -14,7 +14,9 @@ import numpy as np
 
 from .. import _engine
 from ._arguments import axes, kept_shape
+from .elementwise import to
 from .record import op
+from .shape import _expand, concatenate, permute, reshape
 
 Tensor = Any  # pyneural.tensor.Tensor, which imports this module
 Dims = int | Sequence[int] | None
@@ -79,12 +81,6 @@ def _precise(function: Any) -> Any:
 # ---- gradient rules ----
 
 
-def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    from .shape import reshape as reshaped
-
-    return reshaped(x, shape)
-
-
 def restored(g: Tensor, x_shape: tuple[int, ...], dims: tuple | None, keepdim: bool) -> Tensor:
     """A result of a reduction with size 1 along the folded dimensions."""
     return g if keepdim else reshape(g, kept_shape(x_shape, dims))
@@ -92,11 +88,9 @@ def restored(g: Tensor, x_shape: tuple[int, ...], dims: tuple | None, keepdim: b
 
 def _spread(g: Tensor, x_shape: tuple[int, ...], dims: tuple | None, keepdim: bool) -> Tensor:
     """A result of a reduction, handed to every element that went into it."""
-    from .shape import expand
-
     if dims is None and not keepdim:
-        return expand(g, x_shape)
-    return expand(restored(g, x_shape, dims, keepdim), x_shape)
+        return _expand(g, x_shape)
+    return _expand(restored(g, x_shape, dims, keepdim), x_shape)
 
 
 def count(x_shape: tuple[int, ...], dims: Dims) -> int:
@@ -109,8 +103,6 @@ def _mean_gradient(g: Tensor, x_shape: tuple[int, ...], dims: tuple | None, keep
 
 def _extremum_gradient(g: Tensor, x: Tensor, y: Tensor, dims: tuple | None, keepdim: bool) -> Tensor:
     """g in equal parts to all elements that are equal to the extremum."""
-    from .elementwise import to
-
     ties = to(x == restored(y, x.shape, dims, keepdim), x.dtype)
     return ties * (restored(g, x.shape, dims, keepdim) / fold_sum(ties, dims, True))
 
@@ -121,8 +113,6 @@ def _product_of_others(x: Tensor, dims: tuple | None) -> Tensor:
     Never divides, so zeros are no special case, and neither are they for its own gradients: a tree of pairwise products
     up, and down again the product of each node's parent with its sibling.
     """
-    from .shape import concatenate, permute
-
     folded = axes(dims, x.ndim)
     kept = [d for d in range(x.ndim) if d not in folded]
     order = (*kept, *folded)
@@ -296,7 +286,7 @@ _RUNNING = (
     ((), 0, False), ((1,), 0, False), ((7,), 0, True), ((65,), -1, False), ((3, 5), 0, False), ((3, 5), 1, True),
     ((9, 70), 1, False), ((70, 9), 0, True), ((2, 3, 17), 1, False), ((0, 3), 1, False), ((40_003,), 0, False),
 )  # fmt: skip
-running_sum = op(
+running_sum: Any = op(
     "cumsum",
     "x",
     attributes="dim reverse",

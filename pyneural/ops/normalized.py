@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _engine
 from ._arguments import dims_of, numpy_names
+from .elementwise import exp, where
 from .folds import FOLDS, Dims, Tensor, fold_errors, fold_sum, folds, restored
 from .record import op
 from .reduction import converted
@@ -74,15 +75,11 @@ def _softmax_gradient(g: Tensor, y: Tensor, dim: int) -> Tensor:
 
 
 def _log_softmax_gradient(g: Tensor, y: Tensor, dim: int) -> Tensor:
-    from .elementwise import exp
-
     return g - exp(y) * fold_sum(g, (dim,), True)
 
 
 def _logsumexp_gradient(g: Tensor, x: Tensor, y: Tensor, dims: tuple | None, keepdim: bool) -> Tensor:
     # Where all elements are -inf, x - y would be NaN; there every weight is 0.
-    from .elementwise import exp, where
-
     y = restored(y, x.shape, dims, keepdim)
     return restored(g, x.shape, dims, keepdim) * exp(x - where(y == -math.inf, 0.0, y))
 

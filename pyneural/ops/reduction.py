@@ -10,6 +10,8 @@ import numpy as np
 
 from .. import _engine
 from ._arguments import axes, dims_of, numpy_names
+from .elementwise import abs as magnitude
+from .elementwise import maximum, minimum, sqrt, to, where
 from .folds import (
     Dims,
     Tensor,
@@ -24,11 +26,12 @@ from .folds import (
     fold_mean,
     fold_prod,
     fold_sum,
-    reshape,
     running_sum,
 )
 from .folds import sum_to as sum_to  # the engine's, for gradients of broadcast inputs
+from .gathering import gather
 from .record import composed
+from .shape import reshape
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "norm", "prod",
@@ -41,10 +44,10 @@ METHODS = tuple(__all__)
 
 
 def converted(x: Any, dtype: Any, name: str) -> Tensor:
-    from .elementwise import to
-
-    x = as_tensor(x, name)
-    return x if dtype is None else to(x, dtype)
+    """x as a tensor, of this dtype unless it is None."""
+    if dtype is None:
+        return as_tensor(x, name)
+    return to(as_tensor(x, name), dtype)
 
 
 @numpy_names
@@ -155,8 +158,6 @@ class Extremum(NamedTuple):
 
 
 def _along(name: str, index_of: Any, x: Tensor, dim: int, keepdim: bool) -> Extremum:
-    from .gathering import gather
-
     if isinstance(dim, (tuple, list)):
         raise TypeError(f"{name}: dim must be one integer, got {dim}; a{name} takes several")
     if x.ndim == 0:
@@ -175,8 +176,6 @@ def _is_array(value: Any) -> bool:
 
 
 def _extremum(name: str, x: Any, dim: Any, keepdim: bool, other: Any) -> Any:
-    from .elementwise import maximum, minimum
-
     if _is_array(dim) and other is None:
         dim, other = None, dim
     if other is not None:
@@ -296,8 +295,6 @@ def _var(name: str, x: Tensor, dims: tuple | None, keepdim: bool, correction: fl
 
 def _root(s: Tensor) -> Tensor:
     """The square root with gradient 0 at 0, for what is 0 only if all that it is made of is 0."""
-    from .elementwise import sqrt, where
-
     zero = s == 0.0
     return where(zero, 0.0, sqrt(where(zero, 1.0, s)))
 
@@ -363,9 +360,6 @@ def norm(x: Tensor, p: float | str | None = 2, dim: Dims = None, keepdim: bool =
         ValueError: p is not among these, or infinite with an empty dimension.
         IndexError: x has no such dimension.
     """
-    from .elementwise import abs as magnitude
-    from .elementwise import to, where
-
     x = as_tensor(x, "norm")
     if x.dtype.kind != "f":
         x = to(x, np.float32)
