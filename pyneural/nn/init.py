@@ -145,7 +145,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     centre = tuple(n // 2 for n in tensor.shape[2:])
     for group in range(groups):
         for d in range(min(per_group, tensor.shape[1])):
-            values[(group * per_group + d, d, *centre)] = 1.0
+            index = (group * per_group + d, d, *centre)
+            values[index] = 1.0
     return _write(tensor, values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -107,7 +108,8 @@ class Module:
 
     def _locate(self, error: Exception) -> None:
         """Notes on ``error`` which module raised it; each module on the way out adds its child's name."""
-        trail: tuple[Module, str, str] | None = getattr(error, "_pyneural_trail", None)
+        trail: tuple[Module, str, str, str] | None = getattr(error, "_pyneural_trail", None)
+        notes = list(getattr(error, "__notes__", ()))
         if trail is None:
             path = ""
             try:
@@ -115,20 +117,16 @@ class Module:
             except Exception:  # a module that failed half-built may not be able to describe itself
                 text = self._get_name()
         else:
-            child, path, text = trail
+            child, path, text, before = trail
             name = next((n for n, m in self._modules.items() if m is child), None)
             if name is None:
                 return
             path = f"{name}.{path}" if path else name
-            notes = getattr(error, "__notes__", [])
-            if notes:
-                notes.pop()
+            notes = [n for n in notes if n != before]
         note = f"in module {path!r}: {text}" if path else f"in {text}"
-        try:
-            error._pyneural_trail = (self, path, text)  # type: ignore[attr-defined]
-            error.__notes__ = [*getattr(error, "__notes__", []), note]  # shown by the traceback from Python 3.11 on
-        except AttributeError:
-            pass  # an exception type with slots: it goes on without the note
+        with suppress(AttributeError):  # an exception type with slots goes on without the note
+            # The traceback shows notes from Python 3.11 on.
+            error.__dict__.update(_pyneural_trail=(self, path, text, note), __notes__=[*notes, note])
 
     # ------------------------------------------------------------------------------------------------- attributes
 

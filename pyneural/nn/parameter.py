@@ -30,7 +30,7 @@ class Parameter(Tensor):
     def convert_(self, dtype: Any) -> Parameter:
         """Changes the dtype of this very object (its memory is replaced), and that of its gradient."""
         with no_grad():
-            gradient = self.grad
+            gradient: Any = self.grad
             self.grad = None
             self._share(self.detach().to(dtype))
             if gradient is not None:

@@ -171,7 +171,7 @@ class Optimizer:
                 raise ValueError(f"{name}.load_state_dict: unknown settings {unknown}; there are {list(self.defaults)}")
             merged.append({**group, **settings, "params": group["params"]})
         keys = [k for g in groups for k in g["params"]]
-        planned = []
+        planned: list[tuple[Tensor, dict[str, Tensor] | None, dict[str, Any]]] = []
         for group, key, p in zip(
             [g for g in merged for _ in g["params"]], keys, [p for g in merged for p in g["params"]], strict=True
         ):

@@ -1,0 +1,433 @@
+"""Trainer: the training loop for everyone who does not want to write one."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import random
+from ._nonfinite import NonFiniteLoss, explain
+from ._progress import progress as _progress
+from .autodiff import no_grad
+from .callbacks import Callback, EarlyStopping, Schedule
+from .data.batches import Batches, batches, train_validation_split
+from .data.datasets import Dataset
+from .nn.module import Module
+from .optim.optimizer import Optimizer
+from .tensor import Tensor, as_tensor
+
+__all__ = ["Callback", "EarlyStopping", "History", "NonFiniteLoss", "Schedule", "Trainer", "accuracy"]
+
+
+def accuracy(output: Tensor, target: Tensor) -> float:
+    """The share of rows whose largest output (along dimension 1) is the target class.
+
+    A target of the output's shape counts as class probabilities. A single output per row is a logit: class 1 above 0.
+    """
+    guess, truth = np.asarray(output.detach()), np.asarray(target)
+    if guess.ndim < 2 or guess.shape[1] == 1:
+        return float(np.mean((guess.reshape(len(guess)) > 0) == (truth.reshape(len(truth)) > 0.5)))
+    if truth.shape == guess.shape:
+        truth = truth.argmax(1)
+    return float(np.mean(guess.argmax(1) == truth))
+
+
+_METRICS: dict[str, Callable[[Tensor, Tensor], Any]] = {"accuracy": accuracy}
+
+
+class History(Mapping[str, list[float]]):
+    """What a training recorded: name -> one number per epoch ("loss", "val_loss", the metrics, "val_" + metrics).
+
+    Attributes:
+        seconds: How long each epoch took, validation included.
+        lr: The step size of the first parameter group in each epoch.
+        steps: How many steps were taken.
+        interrupted: True if the training was ended from the keyboard. An epoch that was cut off leaves no entry.
+    """
+
+    def __init__(self) -> None:
+        self._series: dict[str, list[float]] = {}
+        self.seconds: list[float] = []
+        self.lr: list[float] = []
+        self.steps = 0
+        self.interrupted = False
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self._series:
+            raise KeyError(f"{name!r}; recorded were {', '.join(map(repr, self._series)) or 'no epochs'}")
+        return self._series[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    @property
+    def epochs(self) -> int:
+        """The number of whole epochs."""
+        return len(self.seconds)
+
+    def record(self, logs: Mapping[str, float], seconds: float, lr: float) -> None:
+        """Adds an epoch."""
+        for name, value in logs.items():
+            series = self._series.setdefault(name, [math.nan] * self.epochs)
+            series.append(float(value))
+        self.seconds.append(seconds)
+        self.lr.append(lr)
+
+    def plot(self, names: Iterable[str] | None = None, **options: Any) -> Any:
+        """Draws the named series (default: the losses) over the epochs; returns matplotlib's figure."""
+        from .plots import learning_curves
+
+        chosen = [n for n in self if n.endswith("loss")] if names is None else list(names)
+        return learning_curves({n: self[n] for n in chosen}, **options)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={series[-1]:.4g}" for name, series in self.items() if series)
+        return f"History({self.epochs} epochs{', interrupted' if self.interrupted else ''}{'; ' if last else ''}{last})"
+
+
+class Trainer:
+    """Trains a model on arrays in memory.
+
+    Args:
+        model: Called with a batch of ``x``.
+        loss: Called with the model's output and the targets; gives a tensor of one element, the mean over the batch.
+        optimizer: Of the model's parameters.
+        metrics: None, or name -> function(output, target) giving a batch's mean. A list of strings names known
+            ones ("accuracy"), which may also stand as values of the dict.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A metric's name is unknown, or the optimiser holds none of the model's parameters.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Optimizer,
+        metrics: Mapping[str, str | Callable[[Any, Any], Any]] | Sequence[str] | None = None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer: model must be a Module, got {type(model).__name__}")
+        if not callable(loss) or isinstance(loss, type):
+            what = f"the class {loss.__name__}; make one: {loss.__name__}()" if isinstance(loss, type) else repr(loss)
+            raise TypeError(f"Trainer: loss must be a function of (output, target), got {what}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Trainer: optimizer must be an Optimizer, got {type(optimizer).__name__}")
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(p) in held for p in model.parameters()):
+            raise ValueError("Trainer: the optimizer holds none of the model's parameters; make it from this model")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.metrics = _named_metrics(metrics)
+        self.history = History()
+        self.stopping = False
+        self._warned = False
+
+    # ---- training ----
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        epochs: int = 10,
+        batch_size: int = 64,
+        *,
+        validation: Any = None,
+        callbacks: Iterable[Callback | Callable[[Trainer, int, dict[str, float]], Any]] = (),
+        shuffle: bool = True,
+        seed: int | None = None,
+        progress: bool | None = None,
+        on_nan: str = "raise",
+        scale: Any = "unit",
+    ) -> History:
+        """Trains for a number of epochs.
+
+        Args:
+            x: Array (N, ...), tensor, or :class:`pyneural.data.Dataset`, which brings its labels. Bytes stay bytes and
+                become float32 in [0, 1] per batch; floats are converted to the model's dtype per batch.
+            y: Targets, (N, ...); without them the target of each batch is the batch itself (an autoencoder). Integers
+                are class numbers, int64.
+            epochs: How often to go through the data.
+            batch_size: Rows per step; the last step of an epoch takes what is left.
+            validation: (x, y), x alone for an autoencoder, a Dataset, or the share of rows to set apart.
+            callbacks: Of :class:`Callback`, or functions (trainer, epoch, logs), called at the end of each epoch.
+            shuffle: A new order in each epoch.
+            seed: Seeds pyneural's default generator, from which orders and dropout masks are drawn. The same seed, data
+                and initial model give the same bits, for any number of threads.
+            progress: Draw a progress line; None: if stderr is a terminal.
+            on_nan: What to do when the loss is NaN or infinite: "raise" :class:`NonFiniteLoss` before the step is
+                taken, "warn" once and go on, or "ignore".
+            scale: How x is converted, as for :func:`pyneural.data.batches`.
+
+        Returns:
+            The history of this call, also in ``trainer.history``. Ctrl-C ends the training after the current step and
+            returns as well, with ``history.interrupted`` set; a second Ctrl-C raises KeyboardInterrupt at once.
+
+        Raises:
+            ValueError: The data do not fit each other, or an argument is out of range.
+            NonFiniteLoss: See ``on_nan``; the model is as it was before the step.
+        """
+        if on_nan not in ("raise", "warn", "ignore"):
+            raise ValueError(f"fit: on_nan must be 'raise', 'warn' or 'ignore', got {on_nan!r}")
+        if epochs < 0:
+            raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
+        if seed is not None:
+            random.manual_seed(seed)
+        x, y, held_out = _split(x, y, validation)
+        feed = batches(x, y, batch_size, shuffle=shuffle, scale=scale, tensors=False)
+        check = None if held_out is None else batches(*held_out, batch_size, shuffle=False, scale=scale, tensors=False)
+        listeners = [c if isinstance(c, Callback) else _AtEpochEnd(c) for c in callbacks]
+        self.history = History()
+        self.stopping = self._warned = False
+        with _modes_kept(self.model), _soft_interrupt() as interrupt, _progress(progress, epochs, len(feed)) as bar:
+            self.model.train()
+            for c in listeners:
+                c.on_train_begin(self)
+            try:
+                for epoch in range(epochs):
+                    for c in listeners:
+                        c.on_epoch_begin(self, epoch)
+                    bar.epoch(epoch)
+                    start = time.perf_counter()
+                    lr = self.optimizer.param_groups[0]["lr"]
+                    logs = self._epoch(feed, epoch, listeners, interrupt, bar, on_nan)
+                    if logs is None:
+                        self.history.interrupted = True
+                        break
+                    if check is not None:
+                        logs.update({f"val_{k}": v for k, v in self._measure(check).items()})
+                    for c in listeners:
+                        c.on_epoch_end(self, epoch, logs)
+                    self.history.record(logs, time.perf_counter() - start, lr)
+                    bar.done(logs)
+                    if interrupt:
+                        self.history.interrupted = True
+                    if self.stopping or interrupt:
+                        break
+            except NonFiniteLoss as error:
+                error.history = self.history
+                raise
+            finally:
+                for c in listeners:
+                    c.on_train_end(self)
+        return self.history
+
+    def _epoch(
+        self, feed: Batches, epoch: int, listeners: list[Callback], interrupt: list[int], bar: Any, on_nan: str
+    ) -> dict[str, float] | None:
+        """One pass through the data; None if it was interrupted before its last step."""
+        dtype = _float_type(self.model)
+        total, rows = 0.0, 0
+        sums = dict.fromkeys(self.metrics, 0.0)
+        last = len(feed) - 1
+        for number, batch in enumerate(feed):
+            x, target = _tensors(batch, dtype)
+            output, value = self._step(x, target, epoch, on_nan)
+            n = len(x)
+            total += value * n
+            rows += n
+            for name, metric in self.metrics.items():
+                sums[name] += float(metric(output, target)) * n
+            for c in listeners:
+                c.on_batch_end(self, self.history.steps, value)
+            self.history.steps += 1
+            bar.batch(total / rows)
+            if interrupt and number < last:
+                return None
+        return {"loss": total / rows, **{name: s / rows for name, s in sums.items()}}
+
+    def _step(self, x: Tensor, target: Tensor, epoch: int, on_nan: str) -> tuple[Any, float]:
+        """Forward, loss, backward, update: the batch's output and loss."""
+        self.optimizer.zero_grad()
+        output = self.model(x)
+        loss = self.loss(output, target)
+        value = self._scalar(loss)
+        if on_nan != "ignore" and not math.isfinite(value):
+            self._not_finite(value, x, target, epoch, on_nan)
+        loss.backward()
+        self.optimizer.step()
+        return output, value
+
+    @staticmethod
+    def _scalar(loss: Any) -> float:
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            what = f"shape {loss.shape}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            raise ValueError(f"Trainer: the loss must be a tensor of one element, got {what}; use its mean")
+        return float(loss.item())
+
+    def _not_finite(self, value: float, x: Tensor, target: Tensor, epoch: int, on_nan: str) -> None:
+        if on_nan == "warn" and self._warned:
+            return
+        step = self.history.steps
+        # Dropout draws in the second pass as well; the stream is put back, so that looking changes no bits.
+        with random.preserved():
+            culprit, sentence = explain(self.model, self.loss, x, target)
+        lr = self.optimizer.param_groups[0]["lr"]
+        message = (
+            f"the loss is {value} in step {step} (epoch {epoch}, counted from 0): {sentence}. Step size {lr:g}; try a "
+            "smaller one, scaled inputs, or nn.utils.clip_grad_norm_"
+        )
+        if on_nan == "raise":
+            raise NonFiniteLoss(message, step, epoch, culprit)
+        self._warned = True
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+    # ---- measuring ----
+
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 256, *, scale: Any = "unit") -> dict[str, float]:
+        """Loss and metrics in evaluation mode, as means over the rows; arguments as for :meth:`fit`."""
+        return self._measure(batches(x, y, batch_size, shuffle=False, scale=scale, tensors=False))
+
+    def _measure(self, feed: Batches) -> dict[str, float]:
+        dtype = _float_type(self.model)
+        rows = 0
+        sums = dict.fromkeys(("loss", *self.metrics), 0.0)
+        with _modes_kept(self.model), no_grad():
+            self.model.eval()
+            for batch in feed:
+                x, target = _tensors(batch, dtype)
+                output = self.model(x)
+                n = len(x)
+                rows += n
+                sums["loss"] += self._scalar(self.loss(output, target)) * n
+                for name, metric in self.metrics.items():
+                    sums[name] += float(metric(output, target)) * n
+        return {name: s / rows for name, s in sums.items()}
+
+    def predict(self, x: Any, batch_size: int = 256, *, scale: Any = "unit") -> Any:
+        """The model's outputs for all rows of x, in evaluation mode, as a NumPy array (a tuple for several outputs)."""
+        if isinstance(x, Dataset):
+            x = x.images
+        dtype = _float_type(self.model)
+        parts: list[Any] = []
+        with _modes_kept(self.model), no_grad():
+            self.model.eval()
+            for batch in batches(x, None, batch_size, shuffle=False, scale=scale, tensors=False):
+                output = self.model(_tensors(batch, dtype)[0])
+                parts.append(
+                    tuple(map(np.asarray, output)) if isinstance(output, (tuple, list)) else np.asarray(output)
+                )
+        if isinstance(parts[0], tuple):
+            return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+        return np.concatenate(parts)
+
+
+class _AtEpochEnd(Callback):
+    def __init__(self, function: Callable[[Trainer, int, dict[str, float]], Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"fit: a callback must be a Callback or a function, got {type(function).__name__}")
+        self._function = function
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        self._function(trainer, epoch, logs)
+
+
+def _named_metrics(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
+    if metrics is None:
+        return {}
+    if isinstance(metrics, str):
+        metrics = [metrics]
+    pairs = dict(metrics) if isinstance(metrics, Mapping) else {name: name for name in metrics}
+    for name, metric in pairs.items():
+        if isinstance(metric, str):
+            if metric not in _METRICS:
+                raise ValueError(
+                    f"Trainer: unknown metric {metric!r}; known are {', '.join(_METRICS)}, or give a function"
+                )
+            pairs[name] = _METRICS[metric]
+        elif not callable(metric):
+            raise TypeError(
+                f"Trainer: metric {name!r} must be a function of (output, target), got {type(metric).__name__}"
+            )
+    return pairs
+
+
+def _split(x: Any, y: Any, validation: Any) -> tuple[Any, Any, tuple[Any, Any] | None]:
+    """(x, y, (x, y) for validation or None), as arrays."""
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise ValueError(
+                "fit: x is a Dataset, which brings its own labels; leave y out, or pass dataset.images as x"
+            )
+        x, y = x.images, x.labels
+    if validation is None:
+        return x, y, None
+    if isinstance(validation, Dataset):
+        return x, y, (validation.images, validation.labels)
+    if isinstance(validation, (float, np.floating)):
+        if y is None:
+            x, held = train_validation_split(np.asarray(x), None, float(validation))
+            return x, None, (held, None)
+        x, held, y, held_y = train_validation_split(np.asarray(x), np.asarray(y), float(validation))
+        return x, y, (held, held_y)
+    if isinstance(validation, (tuple, list)):
+        if len(validation) != 2:
+            raise ValueError(f"fit: validation must be (x, y), x, a Dataset or a share, got {len(validation)} entries")
+        return x, y, (validation[0], validation[1])
+    if y is not None:
+        raise ValueError("fit: validation has no targets though the training data have; give (x, y)")
+    return x, None, (validation, None)
+
+
+def _float_type(model: Module) -> np.dtype[Any]:
+    return next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), np.dtype(np.float32))
+
+
+def _tensors(batch: Any, dtype: np.dtype[Any]) -> tuple[Tensor, Tensor]:
+    """Input and target of a batch: floats in the model's dtype, bools as its numbers; the input itself if no target."""
+    if not isinstance(batch, tuple):
+        x = _convert(batch, dtype)
+        return x, x
+    return _convert(batch[0], dtype), _convert(batch[1], dtype)
+
+
+def _convert(array: np.ndarray, dtype: np.dtype[Any]) -> Tensor:
+    return as_tensor(array.astype(dtype, copy=False) if array.dtype.kind in "fb" else array)
+
+
+@contextmanager
+def _modes_kept(model: Module) -> Iterator[None]:
+    """Gives every module its training flag back: a layer that was set to eval() on purpose stays so."""
+    modes = [(m, m.training) for m in model.modules()]
+    try:
+        yield
+    finally:
+        for m, training in modes:
+            m.training = training
+
+
+@contextmanager
+def _soft_interrupt() -> Iterator[list[int]]:
+    """Ctrl-C fills the list that is yielded, a second one raises. Only in the main thread, which gets signals."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # somebody else handles it: leave it to them
+        yield received
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
