@@ -36,7 +36,7 @@ def _distinct_pairs(make: Any) -> list[tuple]:
     pairs = []
     for shape in (*SIZES, (40_003,)):
         values = make.distinct(2, *shape)
-        pairs.append((values[0], values[1]))
+        pairs.append((np.asarray(values[0]), np.asarray(values[1])))
     pairs.append((make.distinct(3, 5), make.distinct(5) + 0.05))
     return pairs
 
@@ -163,6 +163,11 @@ def _erf_reference(x: Any) -> Any:
     return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(np.asarray(x, np.float64)), dtype=np.asarray(x).dtype)
 
 
+def _times(x: Any, share: Any) -> Any:
+    """x times a share that vanishes faster than x grows: 0 and not -inf * 0 in the limit."""
+    return np.asarray(np.where(x == -np.inf, 0, x * share), dtype=x.dtype)
+
+
 def _erfc_half(x: Any) -> Any:
     """The normal distribution function, without cancellation in the left tail."""
     return np.vectorize(lambda v: 0.5 * math.erfc(-v / math.sqrt(2)), otypes=[np.float64])(np.asarray(x, np.float64))
@@ -200,10 +205,10 @@ def _normal_density(x: Any) -> Any:
     return exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
 
 
-_gelu = op("gelu", "x", reference=lambda x: (x * _erfc_half(x)).astype(x.dtype),
+_gelu = op("gelu", "x", reference=lambda x: _times(x, _erfc_half(x)),
            gradient={"x": lambda g, x: g * (erf(x * math.sqrt(0.5)) * 0.5 + 0.5 + x * _normal_density(x))},
            formula={"x": r"(\Phi(x) + x \varphi(x))\,g"}, samples=_unary_samples())  # fmt: skip
-silu = op("silu", "x", reference=lambda x: x * _sigmoid_reference(x),
+silu = op("silu", "x", reference=lambda x: _times(x, _sigmoid_reference(x)),
           gradient={"x": lambda g, x, y: g * (sigmoid(x) * (1.0 - y) + y)}, formula={"x": r"(\sigma(x)(1 - y) + y)\,g"},
           samples=_unary_samples(), doc="x * sigmoid(x), also called swish.")  # fmt: skip
 relu_backward = op("relu_backward", "a b", reference=lambda a, b: np.where(b <= 0, a.dtype.type(0), a),

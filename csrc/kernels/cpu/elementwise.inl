@@ -1,6 +1,22 @@
 // Elementwise kernels: one loop per row of elementwise.def, vectorised by the compiler. Included inside the namespace of
 // one instruction set.
 
+// The trigonometric functions reduce moderate arguments only; the few that are huge are done over again by the C library.
+template <class T>
+static void redo_huge(int64_t n, const T* xs, T* ys, T (*exact)(T)) {
+  int any = 0;
+  for (int64_t i = 0; i < n; ++i) any |= trig_needs_libm(xs[i]);
+  if (!any) return;
+  for (int64_t i = 0; i < n; ++i)
+    if (trig_needs_libm(xs[i])) ys[i] = exact(xs[i]);
+}
+static float huge_sin(float x) { return __builtin_sinf(x); }
+static double huge_sin(double x) { return __builtin_sin(x); }
+static float huge_cos(float x) { return __builtin_cosf(x); }
+static double huge_cos(double x) { return __builtin_cos(x); }
+static float huge_tan(float x) { return __builtin_tanf(x); }
+static double huge_tan(double x) { return __builtin_tan(x); }
+
 template <class T>
 struct Elementwise {
 #define PN_UNARY(name, ...)                                                            \
@@ -49,7 +65,29 @@ struct Elementwise {
     for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? a[i] : b[i];
   }
 
+  // In place, x would be overwritten by the first pass: these three go by way of a block that keeps it.
+  template <void (*fast)(int64_t, const T*, T*, const double*), T (*exact)(T)>
+  static void with_huge(int64_t n, const T* xs, T* ys, const double* parameters) {
+    constexpr int64_t block = 256;
+    T kept[block];
+    for (int64_t start = 0; start < n; start += block) {
+      const int64_t m = n - start < block ? n - start : block;
+      for (int64_t i = 0; i < m; ++i) kept[i] = xs[start + i];
+      fast(m, kept, ys + start, parameters);
+      redo_huge<T>(m, kept, ys + start, exact);
+    }
+  }
+
   static ElementwiseKernels<T> table() {
+    ElementwiseKernels<T> kernels = rows();
+    kernels.unary[static_cast<int>(Unary::sin)] = &with_huge<&unary_sin, &huge_sin>;
+    kernels.unary[static_cast<int>(Unary::cos)] = &with_huge<&unary_cos, &huge_cos>;
+    kernels.unary[static_cast<int>(Unary::tan)] = &with_huge<&unary_tan, &huge_tan>;
+    return kernels;
+  }
+
+ private:
+  static ElementwiseKernels<T> rows() {
     return {{
 #define PN_UNARY_ANY(name, ...) &unary_##name,
 #define PN_UNARY_FLOAT(name, ...) &unary_##name,

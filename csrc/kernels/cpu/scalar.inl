@@ -22,20 +22,22 @@ static inline T sign_(T x) {
   return x > 0 ? T(1) : (x < 0 ? T(-1) : x);
 }
 
+static inline float fmod_(float a, float b) { return __builtin_fmodf(a, b); }
+static inline double fmod_(double a, double b) { return __builtin_fmod(a, b); }
+static inline float copysign_(float a, float b) { return __builtin_copysignf(a, b); }
+static inline double copysign_(double a, double b) { return __builtin_copysign(a, b); }
+
 // Python's rule: the result has the sign of b.
-static inline float remainder_(float a, float b) {
-  const float r = __builtin_fmodf(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : (r == 0 ? __builtin_copysignf(r, b) : r);
-}
-static inline double remainder_(double a, double b) {
-  const double r = __builtin_fmod(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : (r == 0 ? __builtin_copysign(r, b) : r);
+template <class T>
+static inline T remainder_(T a, T b) {
+  const T r = fmod_(a, b);
+  return r == 0 ? copysign_(r, b) : ((r < 0) != (b < 0) ? r + b : r);
 }
 
-// floor(a / b) of the exact quotient, as NumPy has it: from the remainder, not from the rounded quotient.
+// floor(a / b) of the exact quotient, as Python and NumPy have it: from the remainder, not from the rounded quotient.
 template <class T>
 static inline T floor_divide_(T a, T b) {
-  const T q = a / b;
-  const T exact = rint_((a - remainder_(a, b)) / b);
-  return b == 0 || !(abs_(q) <= kMax<T>) ? q : (exact == 0 ? q * 0 : exact);
+  const T q = a / b, r = fmod_(a, b);
+  const T exact = (a - r) / b - (r != 0 && (b < 0) != (r < 0) ? T(1) : T(0));
+  return b == 0 ? q : (exact == 0 ? copysign_(T(0), q) : rint_(exact));
 }
