@@ -146,6 +146,7 @@ def test_tensors_as_indices() -> None:
         (([0, 1], [0, 5]), "index 5 is out of range for indexed dimension 1 of size 5"),
         (([0, 1], [0, 1, 2]), "does not broadcast"),
         ((0, 0, 0), r"too many indices: 3 for x of shape \(4, 5\)"),
+        ((0, ..., 0, 0), r"too many indices: 3 for x of shape \(4, 5\)"),
         ((..., ...), "only one ellipsis"),
         (np.ones(3, bool), r"mask of shape \(3,\) does not fit dims 0 to 0 of shape \(4, 5\)"),
         (1.5, "float is no index"),

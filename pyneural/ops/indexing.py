@@ -181,6 +181,39 @@ def _places(shape: tuple[int, ...], arrays: list[tuple[Tensor, range]]) -> Tenso
     return _flat_index(columns, sizes)
 
 
+def _basic(x: Tensor, index: tuple) -> Tensor | None:
+    """``x[index]`` for an index of numbers, slices and at most one ellipsis; None if it holds anything else."""
+    shape = x.shape
+    ndim = len(shape)
+    starts, lengths, steps = [0] * ndim, list(shape), [1] * ndim
+    d, dots = 0, False
+    for e in index:
+        kind = type(e)
+        if kind is int or kind is slice:
+            if d >= ndim:
+                return None
+            size = shape[d]
+            if kind is int:
+                if not -size <= e < size:
+                    return None
+                starts[d], lengths[d] = e + size if e < 0 else e, -1
+            else:
+                start, stop, step = e.indices(size)
+                length = len(range(start, stop, step))
+                lengths[d] = length
+                if length:
+                    starts[d] = start
+                if length > 1:
+                    steps[d] = step
+            d += 1
+        elif e is Ellipsis and not dots and len(index) <= ndim + 1:
+            dots = True
+            d += ndim - len(index) + 1
+        else:
+            return None
+    return _slice(x, starts, lengths, steps)
+
+
 def getitem(x: Tensor, index: Any) -> Tensor:
     """``x[index]``, with NumPy's meaning.
 
@@ -190,11 +223,14 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     Raises:
         IndexError: An index is out of range, there are too many, masks or arrays do not fit, or something is no index.
     """
-    kind = type(index)
-    if kind is int:
-        shape = x.shape
-        if shape and -shape[0] <= index < shape[0]:
-            return take_slice(x, 0, index + shape[0] if index < 0 else index, -1)
+    # The two common kinds first; everything that they leave, wrong indices too, is sorted out by the plan.
+    if isinstance(index, (_engine.Tensor, np.ndarray)):
+        if index.dtype == _INT64 and x.ndim:
+            return _take(x, index, 0, 1)
+    else:
+        y = _basic(x, index if type(index) is tuple else (index,))
+        if y is not None:
+            return y
     plan = _Plan(x.shape, index)
     y = plan.window(x)
     if plan.index is not None:
