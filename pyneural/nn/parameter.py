@@ -29,12 +29,13 @@ class Parameter(Tensor):
 
     def convert_(self, dtype: Any) -> Parameter:
         """Changes the dtype of this very object (its memory is replaced), and that of its gradient."""
+        own: Any = self
         with no_grad():
-            gradient: Any = self.grad
-            self.grad = None
-            self._share(self.detach().to(dtype))
+            gradient = own.grad
+            own.grad = None
+            own._share(own.detach().to(dtype))
             if gradient is not None:
-                self.grad = gradient.detach().to(dtype)
+                own.grad = gradient.detach().to(dtype)
         return self
 
     def __repr__(self) -> str:
