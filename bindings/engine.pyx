@@ -48,6 +48,7 @@ cdef class Op:
     cdef tuple rules          # per input: None or (rule, plan)
     cdef tuple needs          # per input: what its rule reads, as a bit mask of inputs
     cdef tuple shape_needs    # the same for shapes
+    cdef unsigned optional    # bit i: input i may be None
     cdef unsigned reads_outputs
     cdef bint differentiable
 
@@ -58,7 +59,10 @@ cdef class Op:
             raise ValueError(f"op {name}: there is a record in pyneural/ops but no row of this name in csrc/ops")
         self.name, self.attributes, self.gradient, self.__doc__ = name, attributes, gradient, doc
         self.variadic = self.row.inputs < 0
-        self.inputs = tuple([i.lstrip("*") for i in inputs])
+        self.inputs = tuple([i.strip("*?") for i in inputs])
+        for k, i in enumerate(inputs):
+            if i.endswith("?"):
+                self.optional |= 1 << k
         self.n_in = self.row.inputs
         if not self.variadic and self.n_in != len(inputs):
             raise ValueError(f"op {name}: the record names {len(inputs)} inputs {inputs}, the table says {self.n_in}")
@@ -212,6 +216,8 @@ cdef object call_op(Op op, tuple args):
         if not isinstance(value, Tensor):
             if value is not None:
                 uniform = False
+            elif op.variadic or not op.optional >> i & 1:
+                raise TypeError(f"{op.name}: {op.inputs[0 if op.variadic else i]} is None; it must be a tensor, array or number")
             continue
         t = <Tensor>value
         if i and t.array.dtype != common and common != DType.Bool:
@@ -536,6 +542,9 @@ def run_backward(list roots, list gradients, bint retain_graph, bint create_grap
     cdef dict wanted = {}       # (node, output) -> positions in inputs
     cdef list found = None
     cdef bint before = get_grad_enabled()
+    for x in roots + gradients + (inputs or []):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected tensors, got {type(x).__name__}")
     if inputs is not None:
         found = [None] * len(inputs)
         for i, x in enumerate(inputs):

@@ -329,7 +329,7 @@ def gradcheck(
     leaves = [as_tensor(a.copy()).requires_grad_() if i in checked else a for i, a in enumerate(arrays)]
     with enable_grad():
         results = outputs(leaves)
-    weights = [rng.standard_normal(r.shape) for r in results]
+    weights = [np.asarray(rng.standard_normal(r.shape)) for r in results]
 
     def projected(values: list) -> float:
         with no_grad():
@@ -352,7 +352,7 @@ def gradcheck(
 
     for i in checked:
         for _ in range(directions):
-            d = rng.standard_normal(arrays[i].shape)
+            d = np.asarray(rng.standard_normal(arrays[i].shape))
             rule, measured = float(np.sum(slopes[i] * d)), difference(i, d)
             # Written so that NaN fails.
             if not abs(rule - measured) <= atol + rtol * abs(measured):
@@ -388,7 +388,7 @@ def gradgradcheck(f: Callable, inputs: Any, **options: Any) -> bool:
             results = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if r.requires_grad]
             for k, r in enumerate(results):
                 if (k, r.shape) not in cache:
-                    cache[k, r.shape] = rng.standard_normal(r.shape)
+                    cache[k, r.shape] = np.asarray(rng.standard_normal(r.shape))
             starts = [as_tensor(cache[k, r.shape]) for k, r in enumerate(results)]
             return gradients(results, [values[i] for i in checked], starts, create_graph=True, materialize_grads=True)
 

@@ -75,7 +75,7 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else reshape(x, (int(np.prod(x.shape[:-1])), x.shape[-1]))
 
 
-_linear = op("linear", "x weight bias", reference=lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
+_linear = op("linear", "x weight bias?", reference=lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
              gradient={"x": lambda g, weight: matmul(g, weight),
                        "weight": lambda g, x: _matmul(_transposed(_rows(g)), _rows(x)),
                        "bias": lambda g, bias_shape: _engine_sum(g, bias_shape)},

@@ -20,7 +20,7 @@ class Record:
 
     Attributes:
         name: The op's name, in the C++ table too.
-        inputs: Names of the tensor arguments; one name with a star, ``"*xs"``, for any number of them.
+        inputs: Names of the tensor arguments; ``"bias?"`` for one that may be None, a single ``"*xs"`` for any number.
         attributes: Names of the other arguments, which follow the tensors.
         reference: The same function on NumPy arrays; a tuple for several outputs. Readable rather than fast.
         gradient: For each differentiable input its rule: a function of the output's gradient ``g`` (``g0``, ``g1``, ... for
