@@ -59,7 +59,8 @@ def _take_reference(x: np.ndarray, index: np.ndarray, dim: int, count: int) -> n
 
 def _add_at_reference(g: np.ndarray, index: np.ndarray, shape: tuple, dim: int, count: int) -> np.ndarray:
     y = np.zeros((*shape[:dim], int(np.prod(shape[dim : dim + count])), *shape[dim + count :]), g.dtype)
-    np.add.at(y, (slice(None),) * dim + (index,), g)
+    place: Any = (slice(None),) * dim + (index,)
+    np.add.at(y, place, g)
     return y.reshape(shape)
 
 
@@ -71,7 +72,7 @@ def _put_at_reference(x: np.ndarray, index: np.ndarray, value: np.ndarray, dim: 
 
 
 #: ``take(x, index, dim, count)``: the ``count`` axes from dim on are indexed; they give way to index's axes.
-_take = op(
+_take: Any = op(
     "take",
     "x index",
     attributes="dim count",
@@ -95,7 +96,7 @@ _take = op(
 )  # fmt: skip
 
 #: ``add_at(g, index, shape, dim, count)``: zeros of that shape, with g's entries added at the places: take's adjoint.
-_add_at = op(
+_add_at: Any = op(
     "add_at",
     "g index",
     attributes="shape dim count",
@@ -115,7 +116,7 @@ _add_at = op(
 )  # fmt: skip
 
 #: ``put_at(x, index, value, dim, count)``: writes value where take would read. In place, not recorded.
-_put_at = op(
+_put_at: Any = op(
     "put_at",
     "x index value",
     attributes="dim count",
@@ -131,7 +132,7 @@ _put_at = op(
 )  # fmt: skip
 
 #: Index tensors for several axes as one tensor of flat indices over them.
-_flat_index = op(
+_flat_index: Any = op(
     "flat_index",
     "*indices",
     attributes="sizes",
@@ -157,7 +158,7 @@ def _gather_reference(x: np.ndarray, index: np.ndarray, dim: int) -> np.ndarray:
 def _scatter_add_reference(x: np.ndarray, index: np.ndarray, src: np.ndarray, dim: int) -> np.ndarray:
     y = np.atleast_1d(x).copy()
     index, src = np.atleast_1d(index), np.atleast_1d(src)
-    places = list(np.indices(index.shape))
+    places: list[Any] = list(np.indices(index.shape))
     places[dim] = index
     np.add.at(y, tuple(places), src[tuple([slice(n) for n in index.shape])])
     return y.reshape(x.shape)
@@ -177,7 +178,7 @@ def _pad_end(g: Tensor, shape: Sequence[int]) -> Tensor:
     return g if g.shape == tuple(shape) else _embed_slice(g, shape, [0] * g.ndim, g.shape, [1] * g.ndim, 0.0)
 
 
-_gather = op(
+_gather: Any = op(
     "gather",
     "x index",
     attributes="dim",
@@ -197,7 +198,7 @@ _gather = op(
     dtypes="any",
 )  # fmt: skip
 
-_scatter_add = op(
+_scatter_add: Any = op(
     "scatter_add",
     "x index src",
     attributes="dim",
@@ -219,7 +220,7 @@ _scatter_add = op(
     dtypes="any",
 )  # fmt: skip
 
-_nonzero = op(
+_nonzero: Any = op(
     "nonzero",
     "x",
     attributes="flat",
@@ -230,7 +231,7 @@ _nonzero = op(
     differences=False,
 )  # fmt: skip
 
-_one_hot = op(
+_one_hot: Any = op(
     "one_hot",
     "labels",
     attributes="num_classes",
@@ -255,7 +256,7 @@ def _argsort_reference(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
     return x.shape[dim] - 1 - np.flip(back, dim)
 
 
-_argsort = op(
+_argsort: Any = op(
     "argsort",
     "x",
     attributes="dim descending",

@@ -61,7 +61,7 @@ class _Plan:
                     kept.append(kind)
             if kind == "s":
                 layout.append("s")
-        self.index = None
+        self.index: Any = None
         self.count = kept.count("a")
         if arrays:
             self.index = _places(shape, arrays)

@@ -148,7 +148,7 @@ def _key_errors(*rest: Any) -> list[tuple]:
             ((np.zeros(2, np.int32), *rest), TypeError, "key must be int64")]  # fmt: skip
 
 
-_uniform = op(
+_uniform: Any = op(
     "uniform",
     "key",
     attributes="shape dtype low high",
@@ -161,7 +161,7 @@ _uniform = op(
     differences=False,
 )  # fmt: skip
 
-_normal = op(
+_normal: Any = op(
     "normal",
     "key",
     attributes="shape dtype mean std",
@@ -174,7 +174,7 @@ _normal = op(
     differences=False,
 )  # fmt: skip
 
-_bernoulli = op(
+_bernoulli: Any = op(
     "bernoulli",
     "key p",
     reference=_bernoulli_reference,
@@ -186,7 +186,7 @@ _bernoulli = op(
     differences=False,
 )  # fmt: skip
 
-_integers = op(
+_integers: Any = op(
     "integers",
     "key",
     attributes="shape low high",
@@ -198,7 +198,7 @@ _integers = op(
     differences=False,
 )
 
-_permutation = op(
+_permutation: Any = op(
     "permutation",
     "key",
     attributes="n",
@@ -209,7 +209,7 @@ _permutation = op(
 )
 
 #: ``dropout(x, key, p)``: the mask is drawn anew from the key in the gradient rule rather than kept.
-_dropout = op(
+_dropout: Any = op(
     "dropout",
     "x key",
     attributes="p",

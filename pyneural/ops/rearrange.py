@@ -327,4 +327,4 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
         return _add_at(x, _diagonal_places(n, n, diagonal), (n, n), 0, 2)
     if x.ndim != 2:
         raise ValueError(f"diag: x must be a vector or a matrix, got shape {x.shape}")
-    return _take(x, _diagonal_places(*x.shape, diagonal), 0, 2)
+    return _take(x, _diagonal_places(x.shape[0], x.shape[1], diagonal), 0, 2)

@@ -52,7 +52,7 @@ def sizes_of(sizes: tuple) -> tuple[int, ...]:
 
 # ---- primitives ----
 
-_reshape = op(
+_reshape: Any = op(
     "reshape",
     "x",
     attributes="shape",
@@ -67,7 +67,7 @@ _reshape = op(
     dtypes="any",
 )  # fmt: skip
 
-_permute = op(
+_permute: Any = op(
     "permute",
     "x",
     attributes="dims",
@@ -82,7 +82,7 @@ _permute = op(
     dtypes="any",
 )  # fmt: skip
 
-_expand = op(
+_expand: Any = op(
     "expand",
     "x",
     attributes="shape",
@@ -118,7 +118,7 @@ def _embed_reference(x: np.ndarray, shape: tuple, *rest: Any) -> np.ndarray:
 
 
 #: ``slice(x, starts, lengths, steps)``: a basic index, per axis; length -1 takes the one index and drops the axis.
-_slice = op(
+_slice: Any = op(
     "slice",
     "x",
     attributes="starts lengths steps",
@@ -136,7 +136,7 @@ _slice = op(
 )  # fmt: skip
 
 #: ``embed_slice(x, shape, starts, lengths, steps, value)``: x at a slice of a tensor that else holds value.
-_embed_slice = op(
+_embed_slice: Any = op(
     "embed_slice",
     "x",
     attributes="shape starts lengths steps value",
@@ -153,7 +153,7 @@ _embed_slice = op(
     dtypes="any",
 )  # fmt: skip
 
-_contiguous = op(
+_contiguous: Any = op(
     "contiguous",
     "x",
     reference=lambda x: x.copy(),
@@ -163,7 +163,7 @@ _contiguous = op(
     dtypes="any",
 )
 
-_concatenate = op(
+_concatenate: Any = op(
     "concatenate",
     "*xs",
     attributes="dim",
@@ -186,7 +186,7 @@ def _assign_reference(x: np.ndarray, y: np.ndarray) -> tuple:
 
 
 #: ``assign(x, y)``: writes y, broadcast and converted, into x's memory. In place, not recorded.
-_assign = op(
+_assign: Any = op(
     "assign",
     "x y",
     reference=_assign_reference,
@@ -509,7 +509,7 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
         if sum(sections) != size or min(sections, default=0) < 0:
             raise ValueError(f"split: sizes {sections} do not add up to the size of dim {dim} of shape {x.shape}")
     else:
-        each = operator.index(split_size_or_sections)
+        each = operator.index(split_size_or_sections)  # type: ignore[arg-type]
         if each < 1:
             raise ValueError(f"split: the size of a part is {each} but must be at least 1")
         sections = [min(each, size - i) for i in range(0, size, each)] or [0]
