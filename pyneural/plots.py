@@ -58,8 +58,10 @@ _STYLE: dict[str, Any] = {
 def style() -> Iterator[None]:
     """pyneural's style for everything that is drawn inside the block."""
     import matplotlib
+    from matplotlib.rcsetup import cycler
 
-    with matplotlib.rc_context({**_STYLE, "axes.prop_cycle": matplotlib.rcsetup.cycler(color=LINES)}):
+    settings: Any = {**_STYLE, "axes.prop_cycle": cycler(color=LINES)}
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -289,8 +291,8 @@ def heat_map(
 # Parts
 
 
-def _into(axes: Axes | None, **size: float) -> tuple[Any, Any]:
-    return (axes.figure, axes) if axes is not None else new(**size)
+def _into(axes: Axes | None, *, width: float | None = None, height: float | None = None) -> tuple[Any, Any]:
+    return (axes.figure, axes) if axes is not None else new(width=width, height=height)
 
 
 def _as_images(images: Any, shape: tuple[int, int] | None) -> np.ndarray:

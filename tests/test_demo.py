@@ -57,7 +57,7 @@ def test_the_job_learns_and_writes_a_page_that_stands_alone(tmp_path, monkeypatc
     images = load_images("digits").first(2000, 500)
     monkeypatch.setattr(demo, "load_images", lambda name, folder: images)
     monkeypatch.setattr(demo, "CLASSIFIER_EPOCHS", {"digits": 6})
-    monkeypatch.setattr(demo, "AUTOENCODER_EPOCHS", {"digits": 2})
+    monkeypatch.setattr(demo, "AUTOENCODER_EPOCHS", {"digits": 8})
     result = demo.run(out=tmp_path, seed=1)
     linear, network = result["accuracy"].values()
     assert 0.6 < linear < network

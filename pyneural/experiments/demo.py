@@ -19,11 +19,11 @@ from pyneural.experiments.frame import DataMissing as DataMissing
 from pyneural.experiments.frame import Experiment, Images, Listener, Run, load_images
 
 CLASSES = 10
-CODE = 32
+CODE = 8
 CLUSTERED = 10_000  # training images for k-means, which gains nothing from more
 BATCH = 100
-CLASSIFIER_EPOCHS = {"digits": 12, "mnist": 8}
-AUTOENCODER_EPOCHS = {"digits": 20, "mnist": 8}
+CLASSIFIER_EPOCHS = {"digits": 12, "mnist": 6}
+AUTOENCODER_EPOCHS = {"digits": 15, "mnist": 6}
 
 
 def run(
@@ -90,7 +90,10 @@ def _classify(e: Run, images: Images, name: str) -> tuple[dict[str, Any], dict[s
         "linear classifier": nn.Sequential(nn.Linear(784, CLASSES)),
         "network with 256 hidden units": nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, CLASSES)),
     }
-    rows, accuracy, curves, predicted = [], {}, {}, images.y_test
+    rows: list[list[Any]] = []
+    accuracy: dict[str, float] = {}
+    curves: dict[str, list[float]] = {}
+    predicted = images.y_test
     for title, net in nets.items():
         trainer = pn.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters(), lr=1e-3))
         epochs = CLASSIFIER_EPOCHS[name]
@@ -140,8 +143,8 @@ def _compress(e: Run, images: Images, name: str) -> tuple[dict[str, Any], tuple[
     encoder = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, CODE))
     decoder = nn.Sequential(nn.Linear(CODE, 256), nn.ReLU(), nn.Linear(256, 784), nn.Sigmoid())
     net = nn.Sequential(encoder, decoder)
-    trainer = pn.Trainer(net, nn.MSELoss(), optim.Adam(net.parameters(), lr=1e-3))
-    history = _fit(e, trainer, "autoencoder", x, x, (x_test, x_test), AUTOENCODER_EPOCHS[name])
+    trainer = pn.Trainer(net, nn.MSELoss(), optim.Adam(net.parameters(), lr=2e-3))
+    history = _fit(e, trainer, "autoencoder", x, None, x_test, AUTOENCODER_EPOCHS[name])
     rebuilt = np.asarray(trainer.predict(x_test))
     mean = x.mean(axis=0)
     _, directions = np.linalg.eigh(np.cov(x.T))
@@ -192,7 +195,8 @@ def _cluster(
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """k-means with as many clusters as there are classes, and with twice as many, on pixels and on codes."""
     spaces = {"pixels": images.flat(), "codes": codes}
-    rows, purity = [], {}
+    rows: list[list[Any]] = []
+    purity: dict[str, float] = {}
     classes = images.y_train[:CLUSTERED]
     centres, labels, names = codes[0], classes, classes
     for space, (train, test) in spaces.items():
@@ -259,7 +263,7 @@ def _fit(e: Run, trainer: pn.Trainer, text: str, x: Any, y: Any, validation: Any
 
 
 def kmeans(
-    x: np.ndarray, k: int, rng: np.random.Generator, *, restarts: int = 3, steps: int = 100
+    x: np.ndarray, k: int, rng: np.random.Generator, *, restarts: int = 2, steps: int = 100
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Lloyd's algorithm from the starts of k-means++ (Arthur and Vassilvitskii 2007); the best of `restarts` runs.
 

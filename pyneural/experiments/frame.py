@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -289,7 +289,7 @@ class Run:
 
     def progress(self, steps: Iterable[T], text: str, total: int | None = None) -> Iterable[T]:
         """Loop over `steps` and show how far the loop is (nothing is shown where the output is not a terminal)."""
-        if total is None and hasattr(steps, "__len__"):
+        if total is None and isinstance(steps, Sized):
             total = len(steps)
         return self.listener.track(steps, text, total)
 

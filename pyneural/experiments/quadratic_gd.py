@@ -32,7 +32,7 @@ DISTANCES = {
 def risk(w: pn.Tensor) -> pn.Tensor:
     """R(w) as the exercise states it."""
     w1, w2 = w[0], w[1]
-    return 13 * w1 * w1 - 10 * w1 * w2 + 4 * w1 + 2 * w2 * w2 - 2 * w2 + 1
+    return w1 * w1 * 13 - w1 * w2 * 10 + w1 * 4 + w2 * w2 * 2 - w2 * 2 + 1
 
 
 def descend(eta: float, steps: int = STEPS) -> np.ndarray:
