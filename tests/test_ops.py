@@ -94,7 +94,7 @@ def test_every_op_has_both_halves() -> None:
 @records
 def test_record_is_complete(name: str) -> None:
     record = RECORDS[name]
-    assert samples(record), "no samples"
+    assert samples(record) or in_place(record), "no samples"  # updates in place have their own, in test_optim.py
     assert set(record.formula) == set(record.gradient), "each gradient rule needs its formula and each formula its rule"
     if record.primitive:
         assert set(record.function.inputs) >= set(record.gradient)
