@@ -38,6 +38,11 @@ RULES = {
 }
 
 
+def test_every_update_is_tried_here():
+    updates = {n for n, r in RECORDS.items() if r.primitive and "in_place" in r.function.flags and "hyper" in r.inputs}
+    assert updates == set(RULES)
+
+
 def _variants():
     for name, (states, _, settings) in RULES.items():
         optional = [i for i, s in enumerate(states) if s == "state?"]
