@@ -241,6 +241,7 @@ def _run(options: argparse.Namespace) -> int:
         return 2
     console = _console()
     summary: list[list[Any]] = []
+    told: set[str] = set()
     failed = 0
     try:
         for x in wanted:
@@ -258,7 +259,9 @@ def _run(options: argparse.Namespace) -> int:
                         listener=bars,
                     )
             except DataMissing as missing:
-                _complain(f"{x.id}: {missing}")
+                # How to get the data takes many lines: once is enough.
+                _complain(f"{x.id}: {missing if str(missing) not in told else 'the same data is missing'}")
+                told.add(str(missing))
                 summary.append([x.id, "", "", _verdict(False), "data missing"])
                 failed += 1
                 continue

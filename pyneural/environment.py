@@ -20,6 +20,7 @@ OPTIONAL_PARTS = {
     "scikit-learn": "estimators in its pipelines",
     "onnx": "exchange of models",
     "mpi4py": "data-parallel training",
+    "CUDA": "kernels on NVIDIA GPUs",
 }
 _IMPORT_NAMES = {"scikit-learn": "sklearn"}
 
@@ -64,14 +65,15 @@ def cpu_name() -> str:
 
 def optional_parts() -> dict[str, str | None]:
     """The version of each optional package, None for one that is not installed. None of them is imported."""
-    found: dict[str, str | None] = {}
-    for name in OPTIONAL_PARTS:
+    # CUDA kernels are a part of the build, not a package; this version has none.
+    found: dict[str, str | None] = {"CUDA": None}
+    for name in OPTIONAL_PARTS.keys() - found.keys():
         try:
             present = importlib.util.find_spec(_IMPORT_NAMES.get(name, name)) is not None
             found[name] = importlib.metadata.version(name) if present else None
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
-    return found
+    return {name: found[name] for name in OPTIONAL_PARTS}
 
 
 @contextlib.contextmanager

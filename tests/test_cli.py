@@ -190,5 +190,6 @@ def test_missing_data_fails_that_one_and_says_how_to_get_it(with_experiments, tm
     assert cli.main(["run", "a", "b", "--out", str(tmp_path), "--data", str(tmp_path / "nowhere")]) == 1
     captured = capsys.readouterr()
     assert "pyneural: a: mnist" in captured.err
-    assert "pyneural data get mnist" in captured.err
+    assert captured.err.count("pyneural data get mnist") == 1
+    assert "pyneural: b: the same data is missing" in captured.err
     assert captured.out.count("data missing") == 2
