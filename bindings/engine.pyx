@@ -133,6 +133,11 @@ cdef class Op:
                  "takes_integers": kTakesIntegers, "first_is_condition": kFirstIsCondition, "any_types": kAnyTypes}
         return frozenset([n for n, bit in names.items() if self.row.flags & bit])
 
+    @property
+    def writes(self):
+        """Positions of the inputs that the op changes in place."""
+        return tuple([i for i in range(32) if self.row.writes >> i & 1])
+
 
 def _op_by_name(name):
     from pyneural.ops.record import RECORDS

@@ -67,8 +67,9 @@ def _add_at_reference(g: np.ndarray, index: np.ndarray, shape: tuple, dim: int, 
 def _put_at_reference(x: np.ndarray, index: np.ndarray, value: np.ndarray, dim: int, count: int) -> tuple:
     axes = x.shape[dim : dim + count]
     places = np.unravel_index(index % int(np.prod(axes)), axes)
+    x = x.copy()
     x[(slice(None),) * dim + places] = value
-    return x, index, value
+    return (x,)
 
 
 #: ``take(x, index, dim, count)``: the ``count`` axes from dim on are indexed; they give way to index's axes.

@@ -10,7 +10,7 @@ write, in the order of its arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -113,16 +113,78 @@ def nadam_reference(w: Any, g: Any, mean: Any, square: Any, product: Any, step: 
     return w - lr * move, mean, square, product, step
 
 
-def _update(name: str, inputs: str, reference: Callable[..., Arrays]) -> Any:
-    # No samples: the general op tests know functions, not updates in place; tests/test_optim.py runs these.
-    return op(name, inputs, reference=reference, samples=lambda make: (), differences=False)
+def _update(
+    name: str, inputs: str, reference: Callable[..., Arrays], *settings: tuple[float, ...], optional: str = ""
+) -> Any:
+    """The record of one update; ``settings`` are the vectors to try, ``optional`` names the states that may be empty."""
+    names = inputs.split()
+    scalars = {"step": 2.0, "product": 0.7}
+
+    def state(make: Any, name: str, shape: tuple[int, ...]) -> Any:
+        # Second moments and their like are positive, and larger than the square of the mean by more than rounding.
+        return make(*shape, low=-0.3, high=0.3) if name == "mean" else make.positive(*shape)
+
+    def samples(make: Any) -> Iterator[tuple]:
+        # A first step is the case that counters tell apart.
+        for n, shape in enumerate([(0,), (1,), (7,), (33,), (4, 5), (1000,)]):
+            for hyper in settings:
+                absent = optional.split() if n % 2 else []
+                states = [make(0) if a in absent else state(make, a, shape) for a in names[2:-1] if a not in scalars]
+                counters = [make.fixed(0.0 if n == 3 and a == "step" else scalars[a]) for a in names if a in scalars]
+                yield (
+                    make(*shape),
+                    make(*shape),
+                    *states,
+                    *counters,
+                    make.fixed([0.1, 0.2, -1.0 if n == 4 else 1.0, *hyper]),
+                )
+
+    def errors(make: Any) -> Iterator[tuple]:
+        good = next(iter(samples(make)))
+        other = "g" if len(names) == 3 else names[2]
+        wrong = "g" if other == "g" else "state 1"
+        at = names.index(other)
+        yield (
+            (make(3), make(3), *[make(3) if a.size == 0 else a for a in good[2:-1]], make.fixed([0.1])),
+            ValueError,
+            "hyper must",
+        )
+        yield (
+            (*good[:at], make(4), *good[at + 1 :]),
+            ValueError,
+            rf"{name}: {wrong} is float64 \(4,\) but w is float64 \(0,\)",
+        )
+
+    return op(name, inputs, reference=reference, samples=samples, errors=errors, differences=False)
 
 
-sgd_ = _update("sgd_", "w g hyper", sgd_reference)
-momentum_ = _update("momentum_", "w g buffer step hyper", momentum_reference)
-rmsprop_ = _update("rmsprop_", "w g square mean buffer hyper", rmsprop_reference)
-adam_ = _update("adam_", "w g mean square top step hyper", adam_reference)
-adagrad_ = _update("adagrad_", "w g total step hyper", adagrad_reference)
-adadelta_ = _update("adadelta_", "w g square moves hyper", adadelta_reference)
-adamax_ = _update("adamax_", "w g mean top step hyper", adamax_reference)
-nadam_ = _update("nadam_", "w g mean square product step hyper", nadam_reference)
+sgd_ = _update("sgd_", "w g hyper", sgd_reference, ())
+momentum_ = _update(
+    "momentum_", "w g buffer step hyper", momentum_reference, (0.9, 0.0, 0.0), (0.9, 0.0, 1.0), (0.5, 0.3, 0.0)
+)
+rmsprop_ = _update(
+    "rmsprop_",
+    "w g square mean buffer hyper",
+    rmsprop_reference,
+    (0.9, 1e-3, 0.0),
+    (0.99, 1e-2, 0.8),
+    optional="mean buffer",
+)
+adam_ = _update(
+    "adam_",
+    "w g mean square top step hyper",
+    adam_reference,
+    (0.9, 0.99, 1e-3, 0.0),
+    (0.5, 0.9, 1e-8, 1.0),
+    optional="top",
+)
+adagrad_ = _update("adagrad_", "w g total step hyper", adagrad_reference, (0.0, 1e-3), (0.1, 1e-10))
+adadelta_ = _update("adadelta_", "w g square moves hyper", adadelta_reference, (0.9, 1e-6), (0.5, 1e-2))
+adamax_ = _update("adamax_", "w g mean top step hyper", adamax_reference, (0.9, 0.99, 1e-3), (0.5, 0.9, 1e-8))
+nadam_ = _update(
+    "nadam_",
+    "w g mean square product step hyper",
+    nadam_reference,
+    (0.9, 0.99, 1e-3, 4e-3, 0.0),
+    (0.5, 0.9, 1e-8, 0.1, 1.0),
+)

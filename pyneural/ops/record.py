@@ -22,7 +22,8 @@ class Record:
         name: The op's name, in the C++ table too.
         inputs: Names of the tensor arguments; ``"bias?"`` for one that may be None, a single ``"*xs"`` for any number.
         attributes: Names of the other arguments, which follow the tensors.
-        reference: The same function on NumPy arrays; a tuple for several outputs. Readable rather than fast.
+        reference: The same function on NumPy arrays; a tuple for several outputs. Readable rather than fast. Of an op that
+            works in place: changes nothing and gives a tuple of the new values of what the op writes.
         gradient: For each differentiable input its rule: a function of the output's gradient ``g`` (``g0``, ``g1``, ... for
             several outputs) and of whatever it names out of the inputs, the outputs (``y``; ``y0``, ``y1``, ...), the
             attributes, and the inputs' shapes (``x_shape``). Only what some rule names is kept for backward. Rules are

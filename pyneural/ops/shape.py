@@ -181,8 +181,9 @@ _concatenate: Any = op(
 
 
 def _assign_reference(x: np.ndarray, y: np.ndarray) -> tuple:
+    x = x.copy()
     x[...] = y
-    return x, y
+    return (x,)
 
 
 #: ``assign(x, y)``: writes y, broadcast and converted, into x's memory. In place, not recorded.
