@@ -9,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "ops/op.h"
+#include "program/program.h"
 
 namespace pn::python {
 
@@ -32,6 +33,11 @@ inline void translate() {
 inline thread_local bool grad_enabled = true;
 inline bool get_grad_enabled() { return grad_enabled; }
 inline void set_grad_enabled(bool on) { grad_enabled = on; }
+
+// The Capture (a Python object) that records this thread, or null.
+inline thread_local PyObject* capture = nullptr;
+inline PyObject* get_capture() { return capture; }
+inline void set_capture(PyObject* c) { capture = c; }
 
 // A NumPy array whose memory a Storage borrows; let go of with the GIL held, and not after the interpreter is gone.
 inline void release_object(void* object) {

@@ -72,6 +72,34 @@ cdef extern from "core.h" namespace "pn" nogil:
     int kMaxDims, kMaxInts, kMaxReals
     int64_t NONE "pn::kNone"
 
+cdef extern from "core.h" namespace "pn" nogil:
+    unsigned kDataShaped
+
+    cdef cppclass Passes:
+        cbool drop_unread
+        cbool fuse
+        cbool share_memory
+
+    cdef cppclass Program:
+        Program()
+        void add_argument(const Array&) except +translate
+        void record(const OpCall&) except +translate
+        bint is_computed(const Array&)
+        bint is_temporary(const Array&)
+        bint consumed_in_place(const Array&)
+        int add_result(const Array&) except +translate
+        void finish(const Passes&) except +translate
+        void run(const Array**) except +translate
+        void copy_results(Array*) except +translate
+        string difference(const Program&) except +translate
+        size_t instructions()
+        size_t steps()
+        size_t result_count()
+        int64_t arena_bytes()
+        int64_t captured_bytes()
+
 cdef extern from "core.h" namespace "pn::python":
+    PyObject* get_capture()
+    void set_capture(PyObject*)
     Storage* borrow_object(void* data, size_t bytes, bint writable, PyObject* owner)
     object new_object(object type, object empty)

@@ -23,7 +23,10 @@ cdef enum:
 cdef class Node
 cdef class Op
 
+cdef class Capture
+
 include "tensor.pxi"
+include "capture.pxi"
 
 
 # ---- ops ----
@@ -258,6 +261,8 @@ cdef object call_op(Op op, tuple args):
             execute(call)
     else:
         execute(call)
+    if get_capture() is not NULL:
+        record_call(op, inputs, n, &call)
 
     if op.row.outputs == 1:
         t = wrap(call.out[0])
@@ -277,6 +282,18 @@ cdef object call_op(Op op, tuple args):
             t.requires_grad_ = True
         results.append(t)
     return tuple(results)
+
+
+cdef int record_call(Op op, tuple inputs, Py_ssize_t n, OpCall* call) except -1:
+    cdef Capture capture = current_capture()
+    if op.row.flags & kDataShaped:
+        raise CaptureError(f"{user_line()}: {op.name}: the shape of the result depends on values, so the step cannot be captured; "
+                           "use where() or a mask of fixed shape, or leave this step uncompiled")
+    for i in range(n):
+        if inputs[i] is not None:
+            capture.see_leaf(<Tensor>inputs[i])
+    capture.program.record(deref(call))
+    return 0
 
 
 cdef inline object call2(Op op, a, b):
@@ -594,12 +611,18 @@ def run_backward(list roots, list gradients, bint retain_graph, bint create_grap
         shared = set([id(g) for g in gradients])
         for leaf, g in leaves.values():
             t = <Tensor>leaf
+            if get_capture() is not NULL:
+                current_capture().touch(t, True)
             if t.grad_ is not None:
-                t.grad_ = plus(t.grad_, g)
+                # In place, as in PyTorch: whoever holds the gradient sees it grow. Not where the sum is itself on the tape.
+                if create_graph:
+                    t.grad_ = plus(t.grad_, g)
+                else:
+                    call2(ASSIGN, t.grad_, plus(t.grad_, g))
             elif create_graph:
                 t.grad_ = g
             elif id(g) in shared or not sole_owner(<Tensor>g):
-                t.grad_ = wrap(contiguous_copy((<Tensor>g).array))
+                t.grad_ = call_op(COPY, (g,))
             else:
                 t.grad_ = g
             shared.add(id(g))
@@ -657,17 +680,18 @@ def set_grad_mode(bint on):
 
 
 cdef Op ADD, SUB, MUL, DIV, POW, NEG, ABS, MATMUL, FLOOR_DIVIDE, REMAINDER
-cdef Op EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT
+cdef Op EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, ASSIGN, COPY
 _matmul_vectors = None
 
 
 def set_operators(dict ops, matmul_vectors):
     """Tells the operators of the tensor type (+, *, @, ==, ...) which ops they call; ``pyneural.ops`` does so once."""
     global ADD, SUB, MUL, DIV, POW, NEG, ABS, MATMUL, FLOOR_DIVIDE, REMAINDER
-    global EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, _matmul_vectors
+    global EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, ASSIGN, COPY, _matmul_vectors
     ADD, SUB, MUL, DIV, POW = ops["add"], ops["sub"], ops["mul"], ops["div"], ops["pow"]
     NEG, ABS, MATMUL = ops["neg"], ops["abs"], ops["matmul"]
     FLOOR_DIVIDE, REMAINDER = ops["floor_divide"], ops["remainder"]
     EQ, NE, LT, LE, GT, GE = ops["eq"], ops["ne"], ops["lt"], ops["le"], ops["gt"], ops["ge"]
     AND, OR, XOR, NOT = ops["logical_and"], ops["logical_or"], ops["logical_xor"], ops["logical_not"]
+    ASSIGN, COPY = ops["assign"], ops["contiguous"]
     _matmul_vectors = matmul_vectors

@@ -74,6 +74,15 @@ cdef class Tensor:
     def _wrote(self):
         self.array.storage.version += 1
 
+    def _shares_with(self, list others):
+        """(position, distance in bytes) of the first of the others on the same memory, or None."""
+        cdef Tensor t
+        for i in range(len(others)):
+            t = <Tensor?>others[i]
+            if t.array.storage == self.array.storage:
+                return i, <Py_ssize_t>(self.array.data - t.array.data)
+        return None
+
     def __len__(self):
         if self.array.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
@@ -111,6 +120,8 @@ cdef class Tensor:
     @property
     def grad(self):
         """The gradient that backward() has summed up, or None."""
+        if get_capture() is not NULL:
+            current_capture().touch(self, True)
         return self.grad_
 
     @grad.setter
@@ -120,6 +131,8 @@ cdef class Tensor:
                 raise TypeError(f"grad: must be a Tensor or None, not {type(value).__name__}")
             if not (<Tensor>value).array.same_shape(self.array):
                 raise ValueError(f"grad: shape {shape_of(<Tensor>value)} differs from the tensor's {shape_of(self)}")
+        if get_capture() is not NULL:
+            current_capture().touch(self, False)
         self.grad_ = value
 
     def detach(self):
@@ -266,8 +279,12 @@ cdef class Tensor:
         if not broadcast_shapes(self.array.ndim, self.array.shape, source.array.ndim, source.array.shape, &dims, merged) \
                 or dims != self.array.ndim or shape_of(self) != tuple([merged[d] for d in range(dims)]):
             raise ValueError(f"copy_: a value of shape {shape_of(source)} does not fit into shape {shape_of(self)}")
-        copy_into(self.array, expanded(source.array, self.array.ndim, self.array.shape))
-        self.array.storage.version += 1
+        before = get_grad_enabled()
+        set_grad_enabled(False)
+        try:
+            call2(ASSIGN, self, source)
+        finally:
+            set_grad_enabled(before)
         return self
 
 
@@ -278,6 +295,7 @@ cdef Tensor wrap(const Array& a):
 
 
 cdef object numpy_view(Tensor t):
+    refuse_reading(t)
     cdef cnp.npy_intp shape[8]
     cdef cnp.npy_intp strides[8]
     cdef int d

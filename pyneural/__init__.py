@@ -76,7 +76,8 @@ bool_ = _np.bool_
 #: Parts that cost time to import and are not needed by every program, imported when first used.
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff"}  # fmt: skip
-_LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
+_LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks", "compile": ".compiling",
+               "CaptureError": ".compiling", "Compiled": ".compiling",
                "show_config": ".environment"}
 
 if TYPE_CHECKING:

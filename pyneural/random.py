@@ -14,7 +14,6 @@ import operator
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from . import _engine
 from .ops.randomness import (
     _bernoulli,
+    _draw,
     _integers,
     _normal,
     _permutation,
@@ -53,34 +53,36 @@ class Generator:
         seed: Any integer, taken modulo 2^64; 0 by default.
     """
 
-    __slots__ = ("_lock", "_position", "_seed")
+    __slots__ = ("_state", "_tensor")
 
     def __init__(self, seed: int | None = None) -> None:
-        self._lock = Lock()
+        # Seed and position lie in memory that ops read and move on, so that replayed steps draw from the stream as well.
+        self._state = np.zeros(2, np.int64)
+        self._tensor = _engine.tensor_from_array(self._state, False)
         self.manual_seed(0 if seed is None else seed)
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the stream of this seed from its beginning; returns the generator."""
-        self._seed, self._position = operator.index(seed) % _WRAP, 0
+        self._state[:] = _signed(operator.index(seed) % _WRAP), 0
         return self
 
     def seed(self) -> int:
         """Starts the stream of a seed taken from the system's entropy, and returns that seed."""
         self.manual_seed(secrets.randbits(64))
-        return self._seed
+        return self.initial_seed()
 
     def initial_seed(self) -> int:
         """The seed in use."""
-        return self._seed
+        return int(self._state[0]) % _WRAP
 
     @property
     def position(self) -> int:
         """The number of the next block."""
-        return self._position
+        return int(self._state[1]) % _WRAP
 
     def get_state(self) -> Tensor:
         """Seed and position: int64, (2,). See :meth:`set_state`."""
-        return self._key(self._position)
+        return _engine.tensor_from_array(self._state.copy(), False)
 
     def set_state(self, state: Any) -> Generator:
         """Goes on where :meth:`get_state` was called; returns the generator.
@@ -91,7 +93,7 @@ class Generator:
         state = np.asarray(state)
         if state.shape != (2,) or state.dtype != np.int64:
             raise ValueError(f"set_state: expected int64 of shape (2,), got {state.dtype} of shape {state.shape}")
-        self._seed, self._position = (int(n) % _WRAP for n in state)
+        self._state[:] = state
         return self
 
     def draw(self, blocks: int) -> Tensor:
@@ -99,23 +101,17 @@ class Generator:
 
         The position moves on by as many blocks, so no two keys of a generator share one.
         """
-        with self._lock:
-            position = self._position
-            self._position = (position + blocks) % _WRAP
-        return self._key(position)
-
-    def _key(self, position: int) -> Tensor:
-        return _engine.tensor_from_array(np.array((_signed(self._seed), _signed(position)), np.int64), False)
+        return _draw(self._tensor, blocks)
 
     def __repr__(self) -> str:
-        return f"Generator(seed={self._seed}, position={self._position})"
+        return f"Generator(seed={self.initial_seed()}, position={self.position})"
 
     def __getstate__(self) -> tuple[int, int]:
-        return self._seed, self._position
+        return self.initial_seed(), self.position
 
     def __setstate__(self, state: tuple[int, int]) -> None:
-        self._lock = Lock()
-        self._seed, self._position = state
+        self.__init__()  # type: ignore[misc]
+        self._state[:] = [_signed(n) for n in state]
 
 
 #: The generator of all functions that are not given one.

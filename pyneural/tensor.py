@@ -312,6 +312,10 @@ def _shape(size: Sequence[Any]) -> tuple[int, ...]:
 
 def _own(array: np.ndarray, requires_grad: bool) -> Tensor:
     t = _engine.tensor_from_array(array, False)
+    if _engine.capturing() is not None and not requires_grad:
+        # In a step that is captured the tensor may be written later, so each replay must make it anew: the array stays as
+        # the constant that it is copied from.
+        t = t.clone()
     t.requires_grad = requires_grad
     return t
 

@@ -33,9 +33,9 @@ void Array::allocate() {
 }
 
 bool Array::contiguous() const {
+  if (size() == 0) return true;
   int64_t stride = 1;
   for (int d = ndim - 1; d >= 0; --d) {
-    if (shape[d] == 0) return true;
     if (shape[d] != 1 && strides[d] != stride) return false;
     stride *= shape[d];
   }

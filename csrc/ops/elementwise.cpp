@@ -12,6 +12,16 @@
 #include "ops/op.h"
 
 namespace pn {
+
+void gather(int64_t n, const char* from, int64_t stride, size_t item, char* to) {
+  switch (item) {
+    case 1: for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride]; break;
+    case 2: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 2 * i, from + 2 * i * stride, 2); break;
+    case 4: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 4 * i, from + 4 * i * stride, 4); break;
+    default: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 8 * i, from + 8 * i * stride, 8);
+  }
+}
+
 namespace {
 
 // ---- integer kernels: the _ANY rows, for the types that need no vector code of their own ----
@@ -134,20 +144,11 @@ constexpr int64_t kPiece = 512;           // elements gathered at a time: operan
 constexpr int64_t kTask = int64_t{1} << 15;  // elements per task; below two of them a thread costs more than it brings
 constexpr int64_t kShortRow = 24;         // shorter rows are gathered across row ends rather than run one by one
 
-void gather(int64_t n, const char* from, int64_t stride, size_t item, char* to) {
-  switch (item) {
-    case 1: for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride]; break;
-    case 2: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 2 * i, from + 2 * i * stride, 2); break;
-    case 4: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 4 * i, from + 4 * i * stride, 4); break;
-    default: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 8 * i, from + 8 * i * stride, 8);
-  }
-}
 
 // Runs kernel(n, pointers) over the output in dense pieces: pointers[0] is the output, the others the inputs. An operand
 // that is not dense there (strided, or one value for many) is laid out in a buffer of kPiece elements first, which stays in
 // L1: the kernels need one loop each, and a strided operand gives the same bits as a dense one.
 // The kernel comes as a plain function with a context, so that the walk exists once per number of operands, not once per op.
-using Piece = void (*)(const void* context, int64_t n, char* const* p);
 
 template <int N>
 void run_pieces(const Array& out, const Array* const* inputs, Piece piece, const void* context) {
@@ -258,91 +259,107 @@ const T* in(const char* p) { return reinterpret_cast<const T*>(p); }
 template <class T>
 T* to(char* p) { return reinterpret_cast<T*>(p); }
 
-void unary_call(const OpCall& call, Unary kind) {
-  double parameters[2] = {0, 0};
-  for (int i = 0; i < call.attributes.real_count && i < 2; ++i) parameters[i] = call.attributes.reals[i];
-  visit_number(call.out[0].dtype, [&](auto v) {
+// ---- binding: the kernel and the function that unpacks pointers for it ----
+
+// Puts context (a kernel, or a kernel and its parameters) and piece into k.
+template <class Context>
+void bind(BoundKernel& k, const Context& context, Piece piece) {
+  static_assert(sizeof(Context) <= sizeof k.context);
+  std::memcpy(k.context, &context, sizeof context);
+  k.piece = piece;
+}
+
+template <class T>
+struct UnaryContext {
+  void (*kernel)(int64_t, const T*, T*, const double*);
+  double parameters[2];
+};
+
+void bind_unary_kind(const OpCall& call, Unary kind, BoundKernel& k) {
+  visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
-    struct Context {
-      void (*kernel)(int64_t, const T*, T*, const double*);
-      const double* parameters;
-    } context{table_of<T>().unary[static_cast<int>(kind)], parameters};
-    const Piece piece = [](const void* c, int64_t n, char* const* p) {
-      const Context& with = *static_cast<const Context*>(c);
+    UnaryContext<T> context{table_of<T>().unary[static_cast<int>(kind)], {0, 0}};
+    for (int i = 0; i < call.attributes.real_count && i < 2; ++i) context.parameters[i] = call.attributes.reals[i];
+    bind(k, context, [](const void* c, int64_t n, char* const* p) {
+      const auto& with = *static_cast<const UnaryContext<T>*>(c);
       with.kernel(n, in<T>(p[1]), to<T>(p[0]), with.parameters);
-    };
-    run_pieces<2>(call.out[0], call.in, piece, &context);
+    });
   });
 }
 
-void test_call(const OpCall& call, Test kind) {
+void bind_test_kind(const OpCall& call, Test kind, BoundKernel& k) {
   visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().test[static_cast<int>(kind)];
-    const Piece piece = [](const void* c, int64_t n, char* const* p) {
+    bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), to<bool>(p[0]));
-    };
-    run_pieces<2>(call.out[0], call.in, piece, &kernel);
+    });
   });
 }
 
-void binary_call(const OpCall& call, Binary kind) {
-  visit_number(call.out[0].dtype, [&](auto v) {
+void bind_binary_kind(const OpCall& call, Binary kind, BoundKernel& k) {
+  const bool boolean = call.in[0]->dtype == DType::Bool;
+  visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().binary[static_cast<int>(kind)];
-    const Piece piece = [](const void* c, int64_t n, char* const* p) {
+    const Piece number = [](const void* c, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), to<T>(p[0]));
     };
-    const Piece boolean = [](const void* c, int64_t n, char* const* p) {  // 1 + 1 is 1: or; and for a product
+    const Piece truth = [](const void* c, int64_t n, char* const* p) {  // 1 + 1 is 1: or; and for a product
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), to<T>(p[0]));
       for (int64_t i = 0; i < n; ++i) p[0][i] = p[0][i] != 0;
     };
-    run_pieces<3>(call.out[0], call.in, call.out[0].dtype == DType::Bool ? boolean : piece, &kernel);
+    bind(k, kernel, boolean ? truth : number);
   });
 }
 
-void compare_call(const OpCall& call, Compare kind) {
+void bind_compare_kind(const OpCall& call, Compare kind, BoundKernel& k) {
   visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().compare[static_cast<int>(kind)];
-    const Piece piece = [](const void* c, int64_t n, char* const* p) {
+    bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), to<bool>(p[0]));
-    };
-    run_pieces<3>(call.out[0], call.in, piece, &kernel);
+    });
   });
 }
 
 template <class T>
-void ternary_call(const OpCall& call, Ternary kind) {
+void bind_ternary_type(Ternary kind, BoundKernel& k) {
   const auto kernel = table_of<T>().ternary[static_cast<int>(kind)];
-  const Piece piece = [](const void* c, int64_t n, char* const* p) {
+  bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
     (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), in<T>(p[3]), to<T>(p[0]));
-  };
-  run_pieces<4>(call.out[0], call.in, piece, &kernel);
+  });
 }
 
-void run_where(const OpCall& call) {
-  visit_number(call.out[0].dtype, [&](auto v) {
+void bind_where(const OpCall& call, BoundKernel& k) {
+  visit_number(call.in[1]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().where;
-    const Piece piece = [](const void* c, int64_t n, char* const* p) {
+    bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<bool>(p[1]), in<T>(p[2]), in<T>(p[3]), to<T>(p[0]));
-    };
-    run_pieces<4>(call.out[0], call.in, piece, &kernel);
+    });
   });
 }
 
 template <Unary kind>
-void run_unary(const OpCall& call) { unary_call(call, kind); }
+void bind_unary(const OpCall& call, BoundKernel& k) { bind_unary_kind(call, kind, k); }
 template <Test kind>
-void run_test(const OpCall& call) { test_call(call, kind); }
+void bind_test(const OpCall& call, BoundKernel& k) { bind_test_kind(call, kind, k); }
 template <Binary kind>
-void run_binary(const OpCall& call) { binary_call(call, kind); }
+void bind_binary(const OpCall& call, BoundKernel& k) { bind_binary_kind(call, kind, k); }
 template <Compare kind>
-void run_compare(const OpCall& call) { compare_call(call, kind); }
+void bind_compare(const OpCall& call, BoundKernel& k) { bind_compare_kind(call, kind, k); }
 template <Ternary kind>
-void run_ternary(const OpCall& call) {
-  call.out[0].dtype == DType::Float64 ? ternary_call<double>(call, kind) : ternary_call<float>(call, kind);
+void bind_ternary(const OpCall& call, BoundKernel& k) {
+  call.in[0]->dtype == DType::Float64 ? bind_ternary_type<double>(kind, k) : bind_ternary_type<float>(kind, k);
+}
+
+// The op's own binding, then the walk.
+template <int N>
+void run_bound(const OpCall& call) {
+  BoundKernel k;
+  call.op->bind(call, k);
+  run_pieces<N>(call.out[0], call.in, k.piece, k.context);
 }
 
 void infer_cast(OpCall& call) {
@@ -358,16 +375,16 @@ const OpList& elementwise_ops() {
   constexpr unsigned any = kBroadcasts | kTakesIntegers, real = kBroadcasts;
   static const OpList ops = [] {
     OpList list = {
-#define PN_UNARY_ANY(name, ...) {#name, 1, 1, any, infer_same, run_unary<Unary::name>},
-#define PN_UNARY_FLOAT(name, ...) {#name, 1, 1, real, infer_same, run_unary<Unary::name>},
-#define PN_BINARY_ANY(name, ...) {#name, 2, 1, any, infer_same, run_binary<Binary::name>},
-#define PN_BINARY_FLOAT(name, ...) {#name, 2, 1, real, infer_same, run_binary<Binary::name>},
-#define PN_TERNARY_FLOAT(name, ...) {#name, 3, 1, real, infer_same, run_ternary<Ternary::name>},
-#define PN_TEST_ANY(name, ...) {#name, 1, 1, any, infer_bool, run_test<Test::name>},
-#define PN_TEST_FLOAT(name, ...) {#name, 1, 1, real, infer_bool, run_test<Test::name>},
-#define PN_COMPARE_ANY(name, ...) {#name, 2, 1, any, infer_bool, run_compare<Compare::name>},
+#define PN_UNARY_ANY(name, ...) {#name, 1, 1, any, infer_same, run_bound<2>, 0, bind_unary<Unary::name>},
+#define PN_UNARY_FLOAT(name, ...) {#name, 1, 1, real, infer_same, run_bound<2>, 0, bind_unary<Unary::name>},
+#define PN_BINARY_ANY(name, ...) {#name, 2, 1, any, infer_same, run_bound<3>, 0, bind_binary<Binary::name>},
+#define PN_BINARY_FLOAT(name, ...) {#name, 2, 1, real, infer_same, run_bound<3>, 0, bind_binary<Binary::name>},
+#define PN_TERNARY_FLOAT(name, ...) {#name, 3, 1, real, infer_same, run_bound<4>, 0, bind_ternary<Ternary::name>},
+#define PN_TEST_ANY(name, ...) {#name, 1, 1, any, infer_bool, run_bound<2>, 0, bind_test<Test::name>},
+#define PN_TEST_FLOAT(name, ...) {#name, 1, 1, real, infer_bool, run_bound<2>, 0, bind_test<Test::name>},
+#define PN_COMPARE_ANY(name, ...) {#name, 2, 1, any, infer_bool, run_bound<3>, 0, bind_compare<Compare::name>},
 #include "kernels/elementwise_rows.h"
-      {"where", 3, 1, any | kFirstIsCondition, infer_where, run_where},
+        {"where", 3, 1, any | kFirstIsCondition, infer_where, run_bound<4>, 0, bind_where},
         {"cast", 1, 1, any, infer_cast, run_cast},
     };
     for (Op& op : list)

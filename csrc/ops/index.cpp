@@ -454,12 +454,12 @@ void run_scatter_add(const OpCall& call) {
 const OpList& index_ops() {
   static const OpList ops = [] {
     OpList list = {
-        {"take", 2, 1, kAnyTypes, infer_take, run_take},
-        {"add_at", 2, 1, kAnyTypes, infer_add_at, run_add_at},
-        {"put_at", 3, 0, kInPlace | kAnyTypes, infer_put_at, run_put_at, 1},
-        {"flat_index", -1, 1, kAnyTypes, infer_flat_index, run_flat_index},
-        {"gather", 2, 1, kAnyTypes, infer_gather, run_gather},
-        {"scatter_add", 3, 1, kAnyTypes, infer_scatter_add, run_scatter_add},
+        {"take", 2, 1, kAnyTypes | kChecksValues, infer_take, run_take},
+        {"add_at", 2, 1, kAnyTypes | kChecksValues, infer_add_at, run_add_at},
+        {"put_at", 3, 0, kInPlace | kAnyTypes | kChecksValues, infer_put_at, run_put_at, 1},
+        {"flat_index", -1, 1, kAnyTypes | kChecksValues, infer_flat_index, run_flat_index},
+        {"gather", 2, 1, kAnyTypes | kChecksValues, infer_gather, run_gather},
+        {"scatter_add", 3, 1, kAnyTypes | kChecksValues, infer_scatter_add, run_scatter_add},
     };
     const OpList found = search_ops();
     list.insert(list.end(), found.begin(), found.end());

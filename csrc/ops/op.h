@@ -8,6 +8,7 @@
 
 #include "core/array.h"
 #include "core/error.h"
+#include "ops/elementwise.h"
 
 namespace pn {
 
@@ -58,6 +59,8 @@ enum OpFlags : unsigned {
   kTakesIntegers = 16,    // has integer kernels; for other ops the engine converts integers to float32 first
   kFirstIsCondition = 32, // input 0 is a bool and takes no part in the common type
   kAnyTypes = 64,         // inputs keep their own types (indices, masks, states): the engine converts nothing
+  kChecksValues = 128,    // infer() looks at values (indices in range): a replay calls it each time
+  kDataShaped = 256,      // the output's shape depends on values: cannot be captured
 };
 
 struct Op {
@@ -68,6 +71,7 @@ struct Op {
   void (*infer)(OpCall&);       // checks the inputs and attributes; describes the outputs (or, for a view, makes them)
   void (*run)(const OpCall&);   // fills the outputs; must not fail
   unsigned writes = 0;          // bit i: input i is written
+  void (*bind)(const OpCall&, BoundKernel&) = nullptr;  // elementwise ops: the kernel for this call's types
 };
 
 struct OpCall {
@@ -88,6 +92,7 @@ const Op* find_op(const std::string& name);  // null if there is none
 using OpList = std::vector<Op>;
 const OpList& elementwise_ops();
 const OpList& reduce_ops();
+const OpList& loss_ops();
 const OpList& matmul_ops();
 const OpList& shape_ops();
 const OpList& index_ops();

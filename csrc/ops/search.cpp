@@ -149,8 +149,8 @@ void run_argsort(const OpCall& call) {
 
 OpList search_ops() {
   return {
-      {"nonzero", 1, 1, kAnyTypes, infer_nonzero, run_nonzero},
-      {"one_hot", 1, 1, kAnyTypes, infer_one_hot, run_one_hot},
+      {"nonzero", 1, 1, kAnyTypes | kDataShaped, infer_nonzero, run_nonzero},
+      {"one_hot", 1, 1, kAnyTypes | kChecksValues, infer_one_hot, run_one_hot},
       {"argsort", 1, 1, kAnyTypes, infer_argsort, run_argsort},
   };
 }

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .. import _engine
 from ..autodiff import no_grad
 from ..tensor import Tensor, as_tensor
 from .parameter import Parameter
@@ -85,7 +86,16 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
+    def _facts(self) -> tuple:
+        """What a captured step relies on: which parameters and buffers there are, and the module's numbers and modes."""
+        tensors = tuple(map(id, (*self._parameters.values(), *self._buffers.values())))
+        plain = tuple((k, v) for k, v in vars(self).items() if isinstance(v, (bool, int, float, str)))
+        return tensors, plain
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        capture = _engine.capturing()
+        if capture is not None:
+            capture.note(self, Module._facts)
         try:
             if not self._pre_hooks and not self._hooks:
                 return self.forward(*args, **kwargs)

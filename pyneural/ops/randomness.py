@@ -85,6 +85,18 @@ def _units(key: np.ndarray, n: int, dtype: np.dtype) -> np.ndarray:
     return ((word >> np.uint64(37)) * 2.0**26 + ((word & _LOW) >> np.uint64(6))) * 2.0**-53
 
 
+#: ``draw(state, blocks)``: the key of a draw that reads so many blocks; the state, in place, moves on by as many. Not a
+#: Python sum, so that a replayed step draws anew.
+_draw: Any = op(
+    "draw",
+    "state",
+    attributes="blocks",
+    reference=lambda state, blocks: state.copy(),
+    samples=lambda make: [(np.array([3, 5]), 16), (np.array([-1, 2**62]), 1)],
+    errors=lambda make: [((np.zeros(3, np.int64), 1), TypeError, r"draw: key must be int64 of shape \(2,\)")],
+)
+
+
 def _uniform_reference(key: np.ndarray, shape: tuple, code: int, low: float, high: float) -> np.ndarray:
     dtype = _engine.NUMPY_TYPES[code]
     low, high = dtype.type(low), dtype.type(high)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _engine
 from ..autodiff import enable_grad, no_grad
 from ..nn.module import as_array
 from ..tensor import Tensor, as_tensor, full, zeros
@@ -107,6 +108,11 @@ class Optimizer:
         for group, (_, values) in zip(self.param_groups, self._hyper, strict=True):
             values[:] = self._settings(group)
 
+    def _facts(self) -> tuple:
+        """What a captured step relies on: the parameters, and which settings are in use at all (their values are read anew)."""
+        return tuple((tuple(map(id, g["params"])), tuple(bool(v) for k, v in g.items() if k not in ("params", "lr")))
+                     for g in self.param_groups)  # fmt: skip
+
     # ---- stepping ----
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -116,6 +122,10 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self._refresh()
+        capture = _engine.capturing()
+        if capture is not None:
+            capture.before.append(self._refresh)
+            capture.note(self, Optimizer._facts)
         state = self.state
         with no_grad():
             for group, (hyper, _) in zip(self.param_groups, self._hyper, strict=True):

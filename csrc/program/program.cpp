@@ -1,0 +1,403 @@
+#include "program/program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "core/cpu.h"
+#include "program/step.h"
+
+namespace pn {
+
+Program::Program() = default;
+
+Program::~Program() {
+  for (Slot& s : slots_)
+    if (s.storage) s.storage->drop();
+}
+
+// ---- recording ----
+
+int Program::slot_of(const Array& a, Slot::Kind if_new) {
+  const auto known = slot_by_storage_.find(a.storage);
+  if (known != slot_by_storage_.end()) return known->second;
+  const int number = static_cast<int>(slots_.size());
+  // Held while recording, so that no later tensor gets the address of one that is gone.
+  a.storage->retain();
+  slots_.push_back({if_new, a.storage});
+  slot_by_storage_.emplace(a.storage, number);
+  return number;
+}
+
+Operand Program::operand(const Array& a, Slot::Kind if_new) {
+  Operand o;
+  o.slot = slot_of(a, if_new);
+  o.window = a;
+  o.window.storage->drop();
+  o.window.storage = nullptr;
+  return o;
+}
+
+void Program::add_argument(const Array& a) {
+  const int slot = slot_of(a, Slot::kArgument);
+  if (slots_[static_cast<size_t>(slot)].argument < 0)
+    slots_[static_cast<size_t>(slot)].argument = static_cast<int>(argument_data_.size());
+  argument_slot_.push_back(slot);
+  argument_data_.emplace_back(a.data, slot);
+}
+
+void Program::record(const OpCall& call) {
+  if (call.op->flags & kView) {
+    slot_of(*call.in[0], Slot::kOutside);
+    return;
+  }
+  Instruction i;
+  i.op = call.op;
+  i.attributes = call.attributes;
+  for (int k = 0; k < call.inputs; ++k) {
+    i.in.push_back(call.in[k] ? operand(*call.in[k], Slot::kOutside) : Operand{});
+    if (call.in[k] && call.op->writes >> k & 1) slots_[static_cast<size_t>(i.in.back().slot)].written = true;
+  }
+  for (int k = 0; k < call.op->outputs; ++k) i.out.push_back(operand(call.out[k], Slot::kTemporary));
+  instructions_.push_back(std::move(i));
+}
+
+bool Program::is_temporary(const Array& a) const {
+  const auto known = slot_by_storage_.find(a.storage);
+  return known != slot_by_storage_.end() && slots_[static_cast<size_t>(known->second)].kind == Slot::kTemporary;
+}
+
+bool Program::is_computed(const Array& a) const {
+  const auto known = slot_by_storage_.find(a.storage);
+  if (known == slot_by_storage_.end()) return false;
+  const Slot& s = slots_[static_cast<size_t>(known->second)];
+  return s.kind != Slot::kOutside || s.written;
+}
+
+bool Program::is_written(const Array& a) const {
+  const auto known = slot_by_storage_.find(a.storage);
+  return known != slot_by_storage_.end() && slots_[static_cast<size_t>(known->second)].written;
+}
+
+bool Program::consumed_in_place(const Array& a) const {
+  const auto known = slot_by_storage_.find(a.storage);
+  if (known == slot_by_storage_.end()) return false;
+  for (const Instruction& i : instructions_) {
+    if (!(i.op->flags & kInPlace)) continue;
+    for (size_t k = 0; k < i.in.size(); ++k)
+      if (i.in[k].slot == known->second && !(i.op->writes >> k & 1)) return true;
+  }
+  return false;
+}
+
+// ---- finishing ----
+
+int Program::add_result(const Array& a) {
+  result_operands_.push_back(operand(a, Slot::kOutside));
+  return static_cast<int>(result_operands_.size()) - 1;
+}
+
+void Program::drop_unread() {
+  std::vector<bool> read(slots_.size(), false);
+  for (const Operand& r : result_operands_) read[static_cast<size_t>(r.slot)] = true;
+  std::vector<Instruction> kept;
+  for (auto i = instructions_.rbegin(); i != instructions_.rend(); ++i) {
+    bool needed = i->op->writes != 0;
+    // A write counts only if somebody sees it; a temporary that is only written is nobody's.
+    if (needed) {
+      needed = false;
+      for (size_t k = 0; k < i->in.size(); ++k) {
+        if (!(i->op->writes >> k & 1)) continue;
+        const Slot& s = slots_[static_cast<size_t>(i->in[k].slot)];
+        needed |= s.kind != Slot::kTemporary || read[static_cast<size_t>(i->in[k].slot)];
+      }
+    }
+    for (const Operand& o : i->out) needed |= read[static_cast<size_t>(o.slot)];
+    if (!needed) continue;
+    for (const Operand& o : i->in)
+      if (o.slot >= 0) read[static_cast<size_t>(o.slot)] = true;
+    kept.push_back(std::move(*i));
+  }
+  std::reverse(kept.begin(), kept.end());
+  instructions_ = std::move(kept);
+}
+
+namespace {
+
+bool dense_full(const Array& a, const Array& shape) { return a.same_shape(shape) && a.contiguous(); }
+
+bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
+
+}  // namespace
+
+// Groups of instructions that become one step: [first, last) in order. Elementwise neighbours of one shape are chained, as
+// long as each reads what the chain makes element by element.
+struct Group {
+  size_t first, last;
+  bool chain;
+};
+
+static std::vector<Group> group(const std::vector<Instruction>& instructions, bool fuse) {
+  std::vector<Group> groups;
+  for (size_t i = 0; i < instructions.size();) {
+    if (!chainable(instructions[i])) {
+      groups.push_back({i, i + 1, false});
+      ++i;
+      continue;
+    }
+    const Array& shape = instructions[i].out[0].window;
+    std::vector<int> made;
+    size_t end = i;
+    int buffers = 0;
+    while (end < instructions.size() && chainable(instructions[end]) && instructions[end].out[0].window.same_shape(shape)) {
+      const Instruction& next = instructions[end];
+      bool fits = true;
+      int more = 1;
+      for (const Operand& o : next.in) {
+        const bool own = std::find(made.begin(), made.end(), o.slot) != made.end();
+        fits &= !own || dense_full(o.window, shape);
+        more += !own && !dense_full(o.window, shape);
+      }
+      if (!fits || buffers + more > ChainStep::kMaxBuffers) break;
+      buffers += more;
+      made.push_back(next.out[0].slot);
+      ++end;
+      if (!fuse) break;
+    }
+    if (end == i) end = i + 1, groups.push_back({i, end, false});
+    else groups.push_back({i, end, true});
+    i = end;
+  }
+  return groups;
+}
+
+void Program::finish(const Passes& passes) {
+  passes_ = passes;
+  captured_bytes_ = 0;
+  for (const Slot& s : slots_)
+    if (s.kind == Slot::kTemporary) captured_bytes_ += static_cast<int64_t>(s.storage->bytes);
+  if (passes.drop_unread) drop_unread();
+
+  // When each temporary is first and last touched, in groups; what only passes between links of one chain needs no memory.
+  const std::vector<Group> groups = group(instructions_, passes.fuse);
+  constexpr int64_t never = -1, end = std::numeric_limits<int64_t>::max();
+  std::vector<int64_t> first(slots_.size(), never), last(slots_.size(), never);
+  std::vector<bool> inside(slots_.size(), true);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (size_t i = groups[g].first; i < groups[g].last; ++i) {
+      const auto touch = [&](const Operand& o) {
+        if (o.slot < 0) return;
+        const size_t s = static_cast<size_t>(o.slot);
+        if (first[s] == never) first[s] = static_cast<int64_t>(g);
+        inside[s] = inside[s] && groups[g].chain && first[s] == static_cast<int64_t>(g);
+        last[s] = static_cast<int64_t>(g);
+      };
+      for (const Operand& o : instructions_[i].in) touch(o);
+      for (const Operand& o : instructions_[i].out) touch(o);
+    }
+  }
+  for (const Operand& r : result_operands_) last[static_cast<size_t>(r.slot)] = end, inside[static_cast<size_t>(r.slot)] = false;
+
+  std::vector<size_t> order;
+  for (size_t s = 0; s < slots_.size(); ++s)
+    if (slots_[s].kind == Slot::kTemporary && first[s] != never && !inside[s]) order.push_back(s);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return slots_[a].storage->bytes > slots_[b].storage->bytes; });
+  // The largest first, each at the lowest offset that is free all its life.
+  std::vector<size_t> placed;
+  arena_bytes_ = 0;
+  for (size_t s : order) {
+    const int64_t bytes = (static_cast<int64_t>(slots_[s].storage->bytes) + 63) / 64 * 64;
+    int64_t offset = 0;
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (size_t other : placed) {
+        const int64_t size = (static_cast<int64_t>(slots_[other].storage->bytes) + 63) / 64 * 64;
+        const bool together = !passes.share_memory || (first[s] <= last[other] && first[other] <= last[s]);
+        if (together && offset < slots_[other].arena + size && slots_[other].arena < offset + bytes) {
+          offset = slots_[other].arena + size;
+          moved = true;
+        }
+      }
+    }
+    slots_[s].arena = offset;
+    placed.push_back(s);
+    arena_bytes_ = std::max(arena_bytes_, offset + bytes);
+  }
+  const int64_t size = arena_bytes_;
+  arena_ = Array::empty(DType::UInt8, 1, &size);
+
+  // Windows become offsets from their slot's first byte; the memory of the capture is then let go.
+  const auto relative = [&](Operand& o) {
+    if (o.slot < 0) return;
+    const Slot& s = slots_[static_cast<size_t>(o.slot)];
+    const char* base = s.kind == Slot::kArgument ? argument_data_[static_cast<size_t>(s.argument)].first : s.storage->data;
+    o.window.data = reinterpret_cast<char*>(o.window.data - base);
+  };
+  for (Instruction& i : instructions_) {
+    for (Operand& o : i.in) relative(o);
+    for (Operand& o : i.out) relative(o);
+  }
+  for (Operand& o : result_operands_) relative(o);
+  for (Slot& s : slots_) {
+    if (s.kind == Slot::kOutside) {
+      if (s.written) written_outside_.push_back(s.storage);
+      continue;
+    }
+    s.storage->drop();
+    s.storage = nullptr;
+  }
+  slot_by_storage_.clear();
+  finished_ = true;
+  build_steps(passes.fuse);
+}
+
+void Program::build_steps(bool fuse) {
+  steps_.clear();
+  arrays_.clear();
+  patches_.clear();
+  const auto place = [&](const Operand& o) -> const Array* {
+    const Slot& s = slots_[static_cast<size_t>(o.slot)];
+    arrays_.push_back(o.window);
+    Array& a = arrays_.back();
+    const int64_t offset = reinterpret_cast<int64_t>(o.window.data);
+    if (s.kind == Slot::kArgument) {
+      patches_.push_back({&a, s.argument, offset});
+    } else {
+      a.storage = s.kind == Slot::kTemporary ? arena_.storage : s.storage;
+      a.storage->retain();
+      a.data = s.kind == Slot::kTemporary ? arena_.data + s.arena + offset : s.storage->data + offset;
+    }
+    return &a;
+  };
+  for (const Group& g : group(instructions_, fuse)) {
+    if (!g.chain) {
+      const Instruction& i = instructions_[g.first];
+      auto step = std::make_unique<CallStep>();
+      step->call.op = i.op;
+      step->call.attributes = i.attributes;
+      for (const Operand& o : i.in) step->inputs.push_back(o.slot < 0 ? nullptr : place(o));
+      step->call.inputs = static_cast<int>(step->inputs.size());
+      step->call.in = step->inputs.data();
+      for (size_t k = 0; k < i.out.size(); ++k) step->call.out[k] = *place(i.out[k]);
+      steps_.push_back(std::move(step));
+      continue;
+    }
+    auto step = std::make_unique<ChainStep>();
+    const Array& shape = instructions_[g.first].out[0].window;
+    step->total = shape.size();
+    std::unordered_map<int, ChainStep::Place> made;  // by slot: where a link has left its output
+    for (size_t n = g.first; n < g.last; ++n) {
+      const Instruction& i = instructions_[n];
+      ChainStep::Link link;
+      OpCall call;  // only what bind() looks at
+      std::vector<const Array*> windows;
+      for (const Operand& o : i.in) windows.push_back(&o.window);
+      call.op = i.op;
+      call.inputs = static_cast<int>(windows.size());
+      call.in = windows.data();
+      call.attributes = i.attributes;
+      i.op->bind(call, link.kernel);
+      link.count = 1 + static_cast<int>(i.in.size());
+      for (size_t k = 0; k < i.in.size(); ++k) {
+        const Operand& o = i.in[k];
+        ChainStep::Place& p = link.places[k + 1];
+        if (const auto from = made.find(o.slot); from != made.end()) {
+          p = from->second;
+          continue;
+        }
+        p.item = item_size(o.window.dtype);
+        p.array = place(o);
+        if (dense_full(o.window, shape)) {
+          p.kind = ChainStep::Place::kDense;
+        } else {
+          p.kind = ChainStep::Place::kSpread;
+          p.buffer = step->buffers++;
+          p.one_value = o.window.size() == 1;
+          p.stretched = expanded(o.window, shape.ndim, shape.shape);
+        }
+      }
+      ChainStep::Place& out = link.places[0];
+      out.item = item_size(i.out[0].window.dtype);
+      if (slots_[static_cast<size_t>(i.out[0].slot)].arena < 0) {
+        out.kind = ChainStep::Place::kBuffer;
+        out.buffer = step->buffers++;
+      } else {
+        out.kind = ChainStep::Place::kDense;
+        out.array = place(i.out[0]);
+      }
+      made[i.out[0].slot] = out;
+      step->links.push_back(std::move(link));
+    }
+    steps_.push_back(std::move(step));
+  }
+  result_arrays_.clear();
+  for (const Operand& o : result_operands_) result_arrays_.push_back(place(o));
+  built_for_ = &kernels();
+}
+
+// ---- replay ----
+
+void Program::run(const Array* const* arguments) {
+  if (built_for_ != &kernels()) build_steps(passes_.fuse);
+  for (const Patch& p : patches_) p.array->data = arguments[p.argument]->data + p.offset;
+  for (const auto& step : steps_) step->run();
+  for (Storage* s : written_outside_) ++s->version;
+}
+
+void Program::copy_results(Array* to) const {
+  for (size_t i = 0; i < result_arrays_.size(); ++i) {
+    to[i] = Array::empty(result_arrays_[i]->dtype, result_arrays_[i]->ndim, result_arrays_[i]->shape);
+    copy_into(to[i], *result_arrays_[i]);
+  }
+}
+
+// ---- looking at it ----
+
+namespace {
+
+std::string text(const Array& a) { return std::string(dtype_name(a.dtype)) + shape_text(a); }
+
+bool same_window(const Array& a, const Array& b) {
+  if (a.dtype != b.dtype || !a.same_shape(b)) return false;
+  for (int d = 0; d < a.ndim; ++d)
+    if (a.shape[d] > 1 && a.strides[d] != b.strides[d]) return false;
+  return true;
+}
+
+}  // namespace
+
+std::string Program::difference(const Program& other) const {
+  const size_t n = std::min(instructions_.size(), other.instructions_.size());
+  // Slots are numbered in the order in which they turn up, so equal programs have equal numbers.
+  for (size_t i = 0; i < n; ++i) {
+    const Instruction &a = instructions_[i], &b = other.instructions_[i];
+    const std::string where = "call " + std::to_string(i) + " (" + a.op->name + ")";
+    if (a.op != b.op) return where + " is " + b.op->name + " in the other run: the step branched on something";
+    if (a.in.size() != b.in.size()) return where + " has another number of inputs in the other run";
+    const Attributes &x = a.attributes, &y = b.attributes;
+    if (x.int_count != y.int_count || std::memcmp(x.ints, y.ints, sizeof(int64_t) * static_cast<size_t>(x.int_count)) ||
+        x.real_count != y.real_count || std::memcmp(x.reals, y.reals, sizeof(double) * static_cast<size_t>(x.real_count)))
+      return where + " has other attributes in the other run: a Python number in the step changes from call to call";
+    for (size_t k = 0; k < a.in.size(); ++k) {
+      const Operand &p = a.in[k], &q = b.in[k];
+      if (p.slot < 0 || q.slot < 0) {
+        if (p.slot != q.slot) return where + " has an optional input in one run only";
+        continue;
+      }
+      if (!same_window(p.window, q.window))
+        return where + ": input " + std::to_string(k) + " is " + text(p.window) + " in one run, " + text(q.window) + " in the other";
+      const Slot &s = slots_[static_cast<size_t>(p.slot)], &t = other.slots_[static_cast<size_t>(q.slot)];
+      if (p.slot != q.slot || s.kind != t.kind) return where + ": input " + std::to_string(k) + " comes from elsewhere in the other run";
+      if (s.kind != Slot::kOutside || s.storage == t.storage) continue;
+      // Made anew in each run: a constant of the step, if its bytes agree.
+      if (s.storage->bytes != t.storage->bytes || std::memcmp(s.storage->data, t.storage->data, s.storage->bytes))
+        return where + ": input " + std::to_string(k) + ", " + text(p.window) +
+               ", is made outside of pyneural's ops and has another value in each run";
+    }
+  }
+  if (instructions_.size() != other.instructions_.size())
+    return "one run has " + std::to_string(instructions_.size()) + " calls, the other " + std::to_string(other.instructions_.size());
+  return "";
+}
+
+}  // namespace pn

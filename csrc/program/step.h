@@ -1,0 +1,59 @@
+// What run() of a program does, one after the other.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "core/loop.h"
+#include "ops/op.h"
+
+namespace pn {
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual void run() = 0;
+};
+
+// One op call as it was recorded.
+class CallStep : public Step {
+ public:
+  OpCall call;
+  std::vector<const Array*> inputs;
+  void run() override {
+    if (call.op->flags & kChecksValues) call.op->infer(call);  // describes the same outputs again; may refuse a value
+    call.op->run(call);
+  }
+};
+
+// Elementwise calls of one shape, run tile by tile: what one leaves for the next stays in L1. Each call does what it would
+// do alone, element by element, so the bits are the same.
+class ChainStep : public Step {
+ public:
+  static constexpr int64_t kTile = 512;
+  static constexpr int kMaxBuffers = 12;
+
+  // Where an operand of a link is: dense in memory, in a buffer that an earlier link filled, or to be laid out first.
+  struct Place {
+    enum Kind { kDense, kBuffer, kSpread } kind;
+    const Array* array = nullptr;  // kDense, kSpread
+    int buffer = 0;                // kBuffer: which; kSpread: where it is laid out
+    bool one_value = false;        // kSpread: the same value everywhere
+    Array stretched;               // kSpread: with the chain's shape (its data follows array's)
+    size_t item = 4;
+  };
+  struct Link {
+    BoundKernel kernel;
+    Place places[4];  // output first
+    int count = 0;
+  };
+  std::vector<Link> links;
+  int64_t total = 0;
+  int buffers = 0;
+
+  void run() override;
+
+ private:
+  void range(int64_t low, int64_t high) const;
+};
+
+}  // namespace pn
