@@ -7,6 +7,7 @@
 #include "kernels/optim.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
+#include "kernels/roofs.h"
 
 namespace pn {
 
@@ -45,6 +46,7 @@ struct FloatKernels {
   OptimKernels<T> optim;
   ReduceKernels<T> reduce;
   RandomKernels<T> random;
+  RoofKernels<T> roofs;
 };
 
 struct Kernels {

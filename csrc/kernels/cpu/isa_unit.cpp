@@ -34,6 +34,8 @@ namespace {
 
 #include "kernels/cpu/random.inl"
 
+#include "kernels/cpu/roofs.inl"
+
 template <class T>
 FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
   FloatKernels<T> k{};
@@ -42,6 +44,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
   k.optim = optim_kernels<T>();
   k.reduce = reduce::table<T>();
   k.random = random::table<T>();
+  k.roofs = roofs::table<T>();
   return k;
 }
 
