@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import _engine, ops
+from .ops import losses
 from .tensor import Tensor, arange, as_tensor, full_like
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -164,47 +165,42 @@ def _class_weight(op: str, weight: Any, classes: int, like: Tensor) -> Tensor | 
     return w
 
 
-def _bad_class(op: str, target: Tensor, classes: int, ignore_index: int | None = None) -> IndexError | None:
-    """The error that names the first class number outside [0, classes), if there is one."""
-    values = np.asarray(target)
-    wrong = (values < 0) | (values >= classes)
-    if ignore_index is not None:
-        wrong &= values != ignore_index
-    if not wrong.any():
-        return None
-    first = tuple(int(i) for i in np.argwhere(wrong)[0])
-    where = f" (at {first if len(first) != 1 else first[0]})" if first else ""
-    return IndexError(f"{op}: target {values[first]} is out of range for {classes} classes{where}")
+def _checked(op: str, target: Tensor, classes: int, ignore_index: int | None) -> tuple[Tensor, Tensor]:
+    """The class numbers with 0 for those to ignore, and the mask of those that count.
+
+    Raises IndexError if one is neither ``ignore_index`` nor in [0, classes).
+    """
+    try:
+        checked: tuple[Tensor, Tensor] = losses._class_numbers(target, classes, ignore_index)
+    except IndexError as e:
+        raise IndexError(str(e).replace("class_numbers", op, 1)) from None
+    return checked
 
 
-def _pick(
-    op: str, logp: Tensor, target: Tensor, dim: int, weight: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """-logp at each target class, the weight of each element (None: all 1) and the mask of those that count."""
-    classes = logp.shape[dim]
-    # The usual case, nothing to ignore, goes straight to gather, which checks the range while it reads. Only when it
-    # refuses do we look at the values: to ignore some of them or to say which one is wrong.
-    if not 0 <= ignore_index < classes:
-        try:
-            picked = -ops.gather(logp, dim, target.unsqueeze(dim)).squeeze(dim)
-        except IndexError:
-            error = _bad_class(op, target, classes, ignore_index)
-            if error is not None:
-                raise error from None
-        else:
-            if weight is None:
-                return picked, None, None
-            w = weight[target]
-            return picked * w, w, None
-    counts = target != ignore_index
-    target = ops.where(counts, target, 0)
-    error = _bad_class(op, target, classes, ignore_index)
-    if error is not None:
-        raise error
+def _by_rows(primitive: Any, op: str, x: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
+    """Calls a primitive that takes rows of classes (N, C); other shapes are brought to that one."""
+    if x.dtype.kind != "f":
+        x = x.to(np.float32)
+    code = losses.REDUCTIONS[reduction]
+    if x.ndim == 2 and target.ndim == 1:
+        loss: Tensor = primitive(x, target, ignore_index, code)  # it checks the sizes
+        return loss
+    dim = _class_shapes(op, x, target)
+    classes = x.shape[dim]
+    _checked(op, target, classes, ignore_index)  # here, where a message can say the place in the target's own shape
+    rows = ops.movedim(x, dim, -1).reshape(target.numel(), classes)
+    loss = primitive(rows, target.reshape(target.numel()), ignore_index, code)
+    return loss.reshape(target.shape) if reduction == "none" else loss
+
+
+def _pick(logp: Tensor, target: Tensor, counts: Tensor, dim: int, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """-logp at each class times its weight, 0 for what does not count, and the weight of each element."""
     picked = -ops.gather(logp, dim, target.unsqueeze(dim)).squeeze(dim)
-    w = counts.to(logp.dtype) if weight is None else weight[target] * counts.to(logp.dtype)
+    w = counts.to(logp.dtype)
+    if weight is not None:
+        w = weight[target] * w
     # where, not a product: an ignored element may hold -inf, and 0 * inf is NaN.
-    return ops.where(counts, picked * w, 0.0), w, counts
+    return ops.where(counts, picked * w, 0.0), w
 
 
 def nll_loss(
@@ -215,17 +211,16 @@ def nll_loss(
     The mean is weighted: sum(w_n l_n) / sum(w_n). Elements whose target is ``ignore_index`` do not count. Raises
     IndexError for a class number outside [0, C), ValueError for misfitting shapes.
     """
-    return _nll("nll_loss", input, target, weight, ignore_index, reduction)
-
-
-def _nll(op: str, x: Tensor, target: Any, weight: Any, ignore_index: int, reduction: str) -> Tensor:
+    op = "nll_loss"
     _check_reduction(op, reduction)
+    x = input if isinstance(input, Tensor) else as_tensor(input)
     target = _class_numbers(op, target)
+    if weight is None:
+        return _by_rows(losses._nll_loss, op, x, target, ignore_index, reduction)
     dim = _class_shapes(op, x, target)
-    loss, w, _ = _pick(op, x, target, dim, _class_weight(op, weight, x.shape[dim], x), ignore_index)
-    if reduction == "mean" and w is not None:
-        return loss.sum() / w.sum()
-    return _reduce(loss, reduction)
+    w = _class_weight(op, weight, x.shape[dim], x)
+    loss, element = _pick(x, *_checked(op, target, x.shape[dim], ignore_index), dim, w)
+    return loss.sum() / element.sum() if reduction == "mean" else _reduce(loss, reduction)
 
 
 def _class_numbers(op: str, target: Any) -> Tensor:
@@ -264,20 +259,19 @@ def cross_entropy(
     if t.dtype.kind == "f":
         return _soft_cross_entropy(x, t, weight, reduction, label_smoothing)
     t = _class_numbers(op, t)
+    if weight is None and label_smoothing == 0:
+        return _by_rows(losses._cross_entropy, op, x, t, ignore_index, reduction)
     dim = _class_shapes(op, x, t)
     classes = x.shape[dim]
     w = _class_weight(op, weight, classes, x)
+    t, counts = _checked(op, t, classes, ignore_index)
     logp = ops.log_softmax(x, dim)
-    loss, element, counts = _pick(op, logp, t, dim, w, ignore_index)
+    loss, element = _pick(logp, t, counts, dim, w)
     if label_smoothing > 0:
         spread = -logp if w is None else -logp * w.reshape((classes,) + (1,) * (x.ndim - dim - 1))
-        smooth = spread.sum(dim)
-        if counts is not None:
-            smooth = ops.where(counts, smooth, 0.0)
+        smooth = ops.where(counts, spread.sum(dim), 0.0)
         loss = (1.0 - label_smoothing) * loss + (label_smoothing / classes) * smooth
-    if reduction == "mean" and element is not None:
-        return loss.sum() / element.sum()
-    return _reduce(loss, reduction)
+    return loss.sum() / element.sum() if reduction == "mean" else _reduce(loss, reduction)
 
 
 def _soft_cross_entropy(x: Tensor, t: Tensor, weight: Any, reduction: str, smoothing: float) -> Tensor:
@@ -312,9 +306,7 @@ def multi_margin_loss(
     target = _class_numbers(op, target)
     dim = _class_shapes(op, input, target)
     classes = input.shape[dim]
-    error = _bad_class(op, target, classes)
-    if error is not None:
-        raise error
+    target, _ = _checked(op, target, classes, None)
     w = _class_weight(op, weight, classes, input)
     own = ops.gather(input, dim, target.unsqueeze(dim))
     short = ops.relu(margin - own + input)
@@ -386,7 +378,8 @@ def gaussian_nll_loss(
                 f"{op}: var {v.shape} does not fit input {x.shape}; "
                 f"give {x.shape}, {x.shape[:-1]} or {(*x.shape[:-1], 1)}"
             )
-    if np.any(np.asarray(v.detach()) < 0):
+    # A step that is being captured must not read values in Python; its replays go without this check.
+    if _engine.capturing() is None and np.any(np.asarray(v.detach()) < 0):
         raise ValueError(f"{op}: var has a negative entry; variances are at least 0")
     held = v.detach()
     v = v + (ops.maximum(held, full_like(held, eps)) - held)

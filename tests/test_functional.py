@@ -277,6 +277,56 @@ def test_an_ignored_element_counts_for_nothing_even_if_it_is_infinite():
     assert math.isnan(F.cross_entropy(pn.zeros(2, 3), pn.tensor([-100, -100])).item())
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize(
+    ("shape", "target", "ignore"),
+    [
+        ((5, 3), [0, -100, 2, 1, 1], -100),
+        ((5, 3), [0, 2, 2, 1, 2], 2),
+        ((3,), 1, -100),
+        ((3,), -100, -100),
+        ((0, 3), np.zeros(0, int), -100),
+        ((2, 3, 4), [[0, 1, 2, 0], [-1, 2, 2, 1]], -1),
+        ((2, 3, 2, 2), [[[0, 1], [2, 1]], [[2, 2], [-100, 0]]], -100),
+    ],
+)
+def test_class_losses_of_every_layout_are_pytorchs(loss, shape, target, ignore, reduction):
+    x = np.random.default_rng(0).normal(size=shape) * 3
+    _same_as_torch(
+        lambda F, t, a: getattr(F, loss)(a, t(np.array(target)), ignore_index=ignore, reduction=reduction), x
+    )
+
+
+def test_cross_entropy_of_infinite_logits_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    inf, nan = np.inf, np.nan
+    rows = np.array(
+        [[nan, 1, 2], [inf, 1, 2], [-inf, 1, 2], [-inf, -inf, -inf], [inf, inf, 0], [1e30, 0, -1e30]], np.float32
+    )
+    for target in range(3):
+        classes = np.full(len(rows), target)
+        x, tx = pn.tensor(rows, requires_grad=True), torch.tensor(rows, requires_grad=True)
+        y = F.cross_entropy(x, classes, reduction="none")
+        ty = torch.nn.functional.cross_entropy(tx, torch.tensor(classes), reduction="none")
+        y.sum().backward()
+        ty.sum().backward()
+        np.testing.assert_allclose(np.asarray(y.detach()), ty.detach().numpy(), rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(x.grad), tx.grad.numpy(), rtol=1e-6)
+
+
+def test_a_class_number_out_of_range_is_named_with_its_place():
+    x = pn.zeros(2, 3, 4)
+    target = np.zeros((2, 4), int)
+    target[1, 2] = 7
+    for loss in (F.cross_entropy, F.nll_loss):
+        for options in ({}, {"weight": np.ones(3)}):
+            with pytest.raises(IndexError, match=rf"^{loss.__name__}: target 7 is out of range for 3 .* \(1, 2\)\)"):
+                loss(x, target, **options)
+    with pytest.raises(IndexError, match="cross_entropy: target 7 is"):
+        F.cross_entropy(x, target, label_smoothing=0.1)
+
+
 def test_targets_take_the_inputs_dtype():
     x = pn.tensor(X.astype(np.float32), requires_grad=True)
     for loss in (F.mse_loss(x, T), F.cross_entropy(x, P), F.cross_entropy(x, CLASSES, WEIGHT), F.huber_loss(x, T)):

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/elementwise_names.h"
+#include "kernels/losses.h"
 #include "kernels/optim.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
@@ -45,6 +46,7 @@ struct FloatKernels {
   void (*gemm)(const Gemm<T>&);
   OptimKernels<T> optim;
   ReduceKernels<T> reduce;
+  LossKernels<T> losses;
   RandomKernels<T> random;
   RoofKernels<T> roofs;
 };

@@ -7,11 +7,11 @@ half without its other half.
 from __future__ import annotations
 
 from .. import _engine
-from . import elementwise, gathering, indexing, linalg, normalized, optim, randomness, rearrange, reduction, shape
+from . import elementwise, gathering, indexing, linalg, losses, normalized, optim, randomness, rearrange, reduction, shape
 from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors have too).
-FAMILIES = (elementwise, linalg, reduction, normalized, shape, rearrange, gathering, randomness)
+FAMILIES = (elementwise, linalg, reduction, normalized, losses, shape, rearrange, gathering, randomness)
 
 for _family in FAMILIES:
     for _name in _family.__all__:

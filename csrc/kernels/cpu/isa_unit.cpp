@@ -32,6 +32,8 @@ namespace {
 
 #include "kernels/cpu/reduce.inl"
 
+#include "kernels/cpu/losses.inl"
+
 #include "kernels/cpu/random.inl"
 
 #include "kernels/cpu/roofs.inl"
@@ -43,6 +45,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
   k.gemm = gemm;
   k.optim = optim_kernels<T>();
   k.reduce = reduce::table<T>();
+  k.losses = losses::table<T>();
   k.random = random::table<T>();
   k.roofs = roofs::table<T>();
   return k;
