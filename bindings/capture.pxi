@@ -105,6 +105,7 @@ cdef class Captured:
     cdef list notes
     cdef readonly list before
     cdef readonly list after
+    cdef readonly Py_ssize_t reached    # the batch that run_rows() stopped at, also where a check has raised
 
     def __cinit__(self):
         self.found = []
@@ -144,6 +145,68 @@ cdef class Captured:
             f()
         return [wrap(results[<int>s]) if isinstance(s, int) else s for s in self.sources]
 
+    def values(self):
+        """How many numbers a replay gives, or -1 if some result is not a single number made by the program."""
+        for s in self.sources:
+            if not isinstance(s, int) or self.program.result(<size_t><int>s).size() != 1:
+                return -1
+        return len(self.sources)
+
+    def run_rows(self, list data, list tables, const int64_t[::1] order, Py_ssize_t batch, Py_ssize_t first, Py_ssize_t last,
+                 double[:, ::1] values, double limit):
+        """Replays batches first to last - 1 of an epoch, until `limit` seconds have passed; returns the next batch's number.
+
+        Args:
+            data: For each argument a contiguous tensor (N, ...), whose rows order[k * batch : (k + 1) * batch] are batch k.
+            tables: For each argument None, or 256 values that its bytes stand for.
+            order: Row numbers, in range.
+            values: Row k takes the results of batch k, which are single numbers.
+        """
+        cdef Py_ssize_t k = first, i, n = len(data)
+        cdef int j, count = len(self.sources)
+        cdef const Array* sources[64]
+        cdef const Array* pointers[64]
+        cdef const void* scales[64]
+        cdef int numbers[64]
+        cdef Array results[64]
+        cdef Tensor t
+        cdef double until = seconds() + limit
+        cdef list buffers = []
+        cdef const Array* r
+        for i in range(n):
+            sources[i] = &(<Tensor?>data[i]).array
+            shape = (batch,) + data[i].shape[1:]
+            if tables[i] is None:
+                scales[i] = NULL
+                t = tensor_from_array(np.empty(shape, np.int64 if data[i].dtype.kind in "iu" else data[i].dtype), False)
+            else:
+                scales[i] = (<Tensor?>tables[i]).array.data
+                t = tensor_from_array(np.empty(shape, tables[i].dtype), False)
+            buffers.append(t)
+            pointers[i] = &t.array
+        for j in range(count):
+            numbers[j] = self.sources[j]
+        for f in self.before:
+            f()
+        try:
+            with nogil:
+                while k < last:
+                    for i in range(n):
+                        take_rows(deref(sources[i]), &order[k * batch], batch, scales[i], deref(pointers[i]))
+                    self.program.run(pointers)
+                    for j in range(count):
+                        r = &self.program.result(numbers[j])
+                        values[k, j] = (<double*>r.data)[0] if r.dtype == DType.Float64 else (<float*>r.data)[0]
+                    k += 1
+                    if seconds() > until:
+                        break
+        finally:
+            self.program.copy_results(results)
+            for t, number in self.gradients:
+                t.grad_ = None if number < 0 else wrap(results[<int>number])
+            self.reached = k
+        return k
+
     def steps(self):
         """How many things a replay does, after fusion."""
         return self.program.steps()
@@ -155,6 +218,20 @@ cdef class Captured:
     def bytes(self):
         """(bytes of temporaries at capture, bytes of the arena that a replay needs)."""
         return self.program.captured_bytes(), self.program.arena_bytes()
+
+
+def rows_of(Tensor data, table, const int64_t[::1] rows):
+    """The given rows of a contiguous tensor, integers as int64, bytes through a table of 256 values if there is one."""
+    cdef Tensor out
+    shape = (rows.shape[0],) + data.shape[1:]
+    dtype = table.dtype if table is not None else (np.int64 if data.dtype.kind in "iu" else data.dtype)
+    out = tensor_from_array(np.empty(shape, dtype), False)
+    cdef const void* scale = NULL
+    if table is not None:
+        scale = (<Tensor?>table).array.data
+    if rows.shape[0]:
+        take_rows(data.array, &rows[0], rows.shape[0], scale, out.array)
+    return out
 
 
 cdef inline Capture current_capture():

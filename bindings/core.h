@@ -2,6 +2,7 @@
 #pragma once
 #include <Python.h>
 
+#include <chrono>
 #include <new>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "core/threads.h"
 #include "ops/op.h"
 #include "program/program.h"
+#include "program/rows.h"
 
 namespace pn::python {
 
@@ -33,6 +35,10 @@ inline void translate() {
 inline thread_local bool grad_enabled = true;
 inline bool get_grad_enabled() { return grad_enabled; }
 inline void set_grad_enabled(bool on) { grad_enabled = on; }
+
+inline double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // The Capture (a Python object) that records this thread, or null.
 inline thread_local PyObject* capture = nullptr;

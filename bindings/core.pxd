@@ -91,12 +91,18 @@ cdef extern from "core.h" namespace "pn" nogil:
         void finish(const Passes&) except +translate
         void run(const Array**) except +translate
         void copy_results(Array*) except +translate
+        const Array& result(size_t)
         string difference(const Program&) except +translate
         size_t instructions()
         size_t steps()
         size_t result_count()
         int64_t arena_bytes()
         int64_t captured_bytes()
+
+    void take_rows(const Array&, const int64_t*, int64_t, const void*, const Array&) except +translate
+
+cdef extern from "core.h" namespace "pn::python" nogil:
+    double seconds()
 
 cdef extern from "core.h" namespace "pn::python":
     PyObject* get_capture()

@@ -7,7 +7,7 @@ recorded raises :class:`CaptureError`, which names the line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,81 @@ class Compiled:
             recordings.insert(0, _Recording(program, shape, tensors))
             del recordings[4:]
         return _unflatten(shape, iter([r.detach() for r in results]))
+
+    def epoch(
+        self,
+        *data: Any,
+        batch_size: int,
+        order: Any = None,
+        tables: Sequence[Any] | None = None,
+        on_progress: Callable[[int, np.ndarray], Any] | None = None,
+    ) -> np.ndarray:
+        """Calls the step on every batch of some data, in C++ from batch to batch, and returns what the steps returned.
+
+        Batch k holds the rows ``order[k * batch_size : (k + 1) * batch_size]`` of each array; the last one holds what is left.
+        Rows are gathered just before their step; integers become int64 on the way.
+
+        Args:
+            *data: For each argument of the step an array or tensor (N, ...) in row-major order.
+            batch_size: Rows per step.
+            order: int64 row numbers, any number of them; None: every row as it lies.
+            tables: For each argument None, or an array of 256 numbers that bytes are replaced with (their scaling).
+            on_progress: Called with the number of batches done and the values so far, between steps, at most every 50 ms. It may
+                raise: the step before it is whole.
+
+        Returns:
+            float64 (batches,) if the step returns one number, else (batches, numbers).
+
+        Raises:
+            ValueError: The arrays do not fit each other, or a row number is out of range.
+            CaptureError: The step cannot be recorded, or returns something other than single numbers.
+        """
+        sources = [_contiguous(d) for d in data]
+        if not sources or any(s.ndim == 0 or len(s) != len(sources[0]) for s in sources):
+            raise ValueError(f"epoch: needs arrays with the same number of rows, got shapes {[s.shape for s in sources]}")
+        if batch_size < 1:
+            raise ValueError(f"epoch: batch_size is {batch_size}, at least 1 is wanted")
+        n = len(sources[0])
+        rows = np.arange(n) if order is None else np.ascontiguousarray(order, np.int64)
+        if rows.ndim != 1 or (rows.size and not 0 <= rows.min() <= rows.max() < n):
+            raise ValueError(f"epoch: order must be a vector of row numbers from 0 to {n - 1}")
+        lookups = [None] * len(sources) if tables is None else [None if t is None else from_numpy(np.ascontiguousarray(t)) for t in tables]
+        full, count = len(rows) // batch_size, -(-len(rows) // batch_size)
+        values = np.zeros((count, 0))
+        done = 0
+        while done < count:
+            part = rows[done * batch_size : (done + 1) * batch_size]
+            recording = None
+            if done < full:
+                recording = self._find(self._key_of_rows(sources, lookups, batch_size))
+            if recording is not None and not recording.program.after and recording.program.values() >= 0:
+                if values.shape[1] == 0:
+                    values = np.zeros((count, recording.program.values()))
+                before = done
+                try:
+                    done = recording.program.run_rows(sources, lookups, rows, batch_size, done, full, values, 0.05)
+                finally:
+                    recording.replays += recording.program.reached - before
+            else:
+                result = self(*[_engine.rows_of(s, t, part) for s, t in zip(sources, lookups, strict=True)])
+                numbers = _numbers(result)
+                if values.shape[1] == 0:
+                    values = np.zeros((count, len(numbers)))
+                values[done] = numbers
+                done += 1
+            if on_progress is not None:
+                on_progress(done, values[:done])
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def _key_of_rows(self, sources: list, lookups: list, batch_size: int) -> Any:
+        """The key that a call with gathered batches has, without gathering one."""
+        kinds = []
+        for s, t in zip(sources, lookups, strict=True):
+            shape = (batch_size, *s.shape[1:])
+            dtype = t.dtype if t is not None else (np.int64 if s.dtype.kind in "iu" else s.dtype)
+            kinds.append((shape, _engine.dtype_code(dtype), _dense_strides(shape), None, 0))
+        structure = (tuple, ((tuple, (_LEAF,) * len(kinds)), (dict, ())))
+        return structure, tuple(kinds), is_grad_enabled()
 
     def __repr__(self) -> str:
         return f"<compiled {_where(self.step)}: {len(self.programs)} programs>"
@@ -180,6 +255,28 @@ def _flatten(value: Any, tensors: list[Tensor], what: str = "the step is called 
         raise CaptureError(f"{what} a {type(value).__name__}; tensors, arrays, hashable values and tuples, lists and dicts of "
                            "them are understood") from None  # fmt: skip
     return (None, type(value), value)
+
+
+def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = [1] * len(shape)
+    for d in range(len(shape) - 2, -1, -1):
+        strides[d] = strides[d + 1] * shape[d + 1]
+    return tuple(strides)
+
+
+def _contiguous(data: Any) -> Any:
+    t = from_numpy(data) if isinstance(data, np.ndarray) else _engine.as_tensor(data, "epoch")
+    return t if t.is_contiguous() else from_numpy(np.ascontiguousarray(t.numpy()))
+
+
+def _numbers(result: Any) -> list[float]:
+    """What a step has returned as a list of numbers."""
+    found: list[Tensor] = []
+    _flatten(result, found)
+    if not found or any(t.numel() != 1 or t.dtype.kind != "f" for t in found):
+        raise CaptureError("epoch: the step must return single float numbers (its loss, measures), got "
+                           f"{[f'{t.dtype}{t.shape}' for t in found] or type(result).__name__}")  # fmt: skip
+    return [t.item() for t in found]
 
 
 def _unflatten(structure: Any, tensors: Any) -> Any:

@@ -170,6 +170,10 @@ void copy_into(const Array& dst, const Array& src) {
   loop.rows([&](int64_t n, char* const* at, const int64_t* stride) { row(n, at[1], stride[1], at[0], stride[0]); });
 }
 
+void convert(int64_t n, const char* from, DType from_type, char* to, DType to_type) {
+  row_converter(from_type, to_type)(n, from, 1, to, 1);
+}
+
 Array contiguous_copy(const Array& a) {
   Array c = Array::empty(a.dtype, a.ndim, a.shape);
   copy_into(c, a);

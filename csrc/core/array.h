@@ -104,6 +104,9 @@ Array expanded(const Array& a, int ndim, const int64_t* shape);
 // Copies src into dst, converting the type; the shapes must be equal. Overlapping windows are handled.
 void copy_into(const Array& dst, const Array& src);
 
+// n dense elements from one type to another, as copy_into converts them.
+void convert(int64_t n, const char* from, DType from_type, char* to, DType to_type);
+
 // a itself if contiguous, else a contiguous copy.
 Array contiguous_copy(const Array& a);
 inline Array as_contiguous(const Array& a) { return a.contiguous() ? a : contiguous_copy(a); }

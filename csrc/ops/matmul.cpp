@@ -119,12 +119,10 @@ void infer_linear(OpCall& call) {
 template <class T>
 void linear_of(const OpCall& call) {
   const Array& w = *call.in[1];
-  Array x = *call.in[0];
   int64_t row = 0, rows = 1;
-  if (!as_rows(x, &row)) {
-    x = contiguous_copy(x);
-    row = x.shape[x.ndim - 1];
-  }
+  const bool even = as_rows(*call.in[0], &row);
+  const Array x = even ? *call.in[0] : contiguous_copy(*call.in[0]);
+  if (!even) row = x.shape[x.ndim - 1];
   for (int d = 0; d < x.ndim - 1; ++d) rows *= x.shape[d];
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
   product<T>(rows, w.shape[0], w.shape[1], x.ptr<T>(), row, x.strides[x.ndim - 1], w.ptr<T>(), w.strides[1], w.strides[0],

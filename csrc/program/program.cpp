@@ -102,9 +102,9 @@ void Program::drop_unread() {
   for (const Operand& r : result_operands_) read[static_cast<size_t>(r.slot)] = true;
   std::vector<Instruction> kept;
   for (auto i = instructions_.rbegin(); i != instructions_.rend(); ++i) {
-    bool needed = i->op->writes != 0;
+    bool needed = i->op->writes != 0 || i->out.empty();  // no outputs: it is there for what it checks
     // A write counts only if somebody sees it; a temporary that is only written is nobody's.
-    if (needed) {
+    if (i->op->writes) {
       needed = false;
       for (size_t k = 0; k < i->in.size(); ++k) {
         if (!(i->op->writes >> k & 1)) continue;
