@@ -1,7 +1,15 @@
 # Capture and replay: a Capture listens while a step runs and ends as a Captured program. Included by engine.pyx.
 
 class CaptureError(RuntimeError):
-    """A step cannot be captured as it is; the message names the line and says what to do."""
+    """A step cannot be captured as it is; the message names the line and says what to do.
+
+    Attributes:
+        numbers: What the step has returned, if it ran to its end all the same (then its updates were made).
+        values: Raised by an epoch: what the steps that were taken returned.
+    """
+
+    numbers = ()
+    values = ()
 
 
 cdef class Capture:

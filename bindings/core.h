@@ -24,6 +24,8 @@ inline void translate() {
     PyErr_SetString(PyExc_ValueError, e.what());
   } catch (const IndexError& e) {
     PyErr_SetString(PyExc_IndexError, e.what());
+  } catch (const NotFinite& e) {
+    PyErr_SetString(PyExc_FloatingPointError, e.what());
   } catch (const std::bad_alloc&) {
     PyErr_SetString(PyExc_MemoryError, "pyneural: out of memory");
   } catch (const std::exception& e) {

@@ -34,6 +34,7 @@ class Compiled:
         self._programs: dict[Any, list[_Recording]] = {}
         self._candidates: dict[Any, _Candidate] = {}
         self.misses: list[str] = []
+        self.since = 0  # steps of epoch() that were whole when one raised, since on_progress was last called
 
     @property
     def programs(self) -> list[_Recording]:
@@ -77,9 +78,11 @@ class Compiled:
         if before is None or why:
             if tries >= _TRIES:
                 del self._candidates[key]
-                raise CaptureError(f"{_where(self.step)}: {tries} runs of the step recorded different programs, so none can be "
+                error = CaptureError(f"{_where(self.step)}: {tries} runs of the step recorded different programs, so none can be "
                                    f"replayed. The last two differ: {why}. Pass what changes as an argument, keep it in a "
                                    "tensor, or leave this step uncompiled")  # fmt: skip
+                error.numbers = [r.item() for r in results if r.numel() == 1]
+                raise error
             self._candidates[key] = _Candidate(capture, tries)
         else:
             del self._candidates[key]
@@ -129,7 +132,7 @@ class Compiled:
         lookups = [None] * len(sources) if tables is None else [None if t is None else from_numpy(np.ascontiguousarray(t)) for t in tables]
         full, count = len(rows) // batch_size, -(-len(rows) // batch_size)
         values = np.zeros((count, 0))
-        done = 0
+        done = self.since = 0
         while done < count:
             part = rows[done * batch_size : (done + 1) * batch_size]
             recording = None
@@ -142,14 +145,23 @@ class Compiled:
                 try:
                     done = recording.program.run_rows(sources, lookups, rows, batch_size, done, full, values, 0.05)
                 finally:
-                    recording.replays += recording.program.reached - before
+                    self.since = recording.program.reached - before
+                    recording.replays += self.since
+                self.since = 0
             else:
-                result = self(*[_engine.rows_of(s, t, part) for s, t in zip(sources, lookups, strict=True)])
-                numbers = _numbers(result)
-                if values.shape[1] == 0:
-                    values = np.zeros((count, len(numbers)))
-                values[done] = numbers
-                done += 1
+                refused = None
+                try:
+                    result = self(*[_engine.rows_of(s, t, part) for s, t in zip(sources, lookups, strict=True)])
+                    numbers = _numbers(result)
+                except CaptureError as error:
+                    refused, numbers = error, error.numbers
+                if numbers:
+                    values = values if values.shape[1] else np.zeros((count, len(numbers)))
+                    values[done] = numbers
+                    done += 1
+                if refused is not None:
+                    refused.values = values[:done]
+                    raise refused
             if on_progress is not None:
                 on_progress(done, values[:done])
         return values[:, 0] if values.shape[1] == 1 else values

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,27 +17,31 @@ from . import random
 from ._nonfinite import NonFiniteLoss, explain
 from ._progress import progress as _progress
 from .autodiff import no_grad
+from .compiling import CaptureError, Compiled
 from .callbacks import Callback, EarlyStopping, Schedule
 from .data.batches import Batches, batches, train_validation_split
 from .data.datasets import Dataset
 from .nn.module import Module
+from .ops.losses import require_finite
 from .optim.optimizer import Optimizer
 from .tensor import Tensor, as_tensor
 
 __all__ = ["Callback", "EarlyStopping", "History", "NonFiniteLoss", "Schedule", "Trainer", "accuracy"]
 
 
-def accuracy(output: Tensor, target: Tensor) -> float:
-    """The share of rows whose largest output (along dimension 1) is the target class.
+def accuracy(output: Any, target: Any) -> Tensor:
+    """The share of rows whose largest output (along dimension 1) is the target class; a float64 tensor of one element.
 
     A target of the output's shape counts as class probabilities. A single output per row is a logit: class 1 above 0.
     """
-    guess, truth = np.asarray(output.detach()), np.asarray(target)
+    guess, truth = as_tensor(output).detach(), as_tensor(target)
     if guess.ndim < 2 or guess.shape[1] == 1:
-        return float(np.mean((guess.reshape(len(guess)) > 0) == (truth.reshape(len(truth)) > 0.5)))
-    if truth.shape == guess.shape:
-        truth = truth.argmax(1)
-    return float(np.mean(guess.argmax(1) == truth))
+        right = (guess.reshape(-1) > 0) == (truth.reshape(-1) > 0.5)
+    elif truth.shape == guess.shape:
+        right = guess.argmax(1) == truth.argmax(1)
+    else:
+        right = guess.argmax(1) == truth
+    return right.to(np.float64).mean()
 
 
 _METRICS: dict[str, Callable[[Tensor, Tensor], Any]] = {"accuracy": accuracy}
@@ -135,6 +139,9 @@ class Trainer:
         self.history = History()
         self.stopping = False
         self._warned = False
+        # Functions of the user's may look at values, which a recorded step must not.
+        self._inside = all(metric in _METRICS.values() for metric in self.metrics.values())
+        self._steps: dict[tuple[str, str], Compiled] = {}
 
     # ---- training ----
 
@@ -152,6 +159,7 @@ class Trainer:
         progress: bool | None = None,
         on_nan: str = "raise",
         scale: Any = "unit",
+        compile: bool = True,
     ) -> History:
         """Trains for a number of epochs.
 
@@ -171,6 +179,8 @@ class Trainer:
             on_nan: What to do when the loss is NaN or infinite: "raise" :class:`NonFiniteLoss` before the step is
                 taken, "warn" once and go on, or "ignore".
             scale: How x is converted, as for :func:`pyneural.data.batches`.
+            compile: Record the step and replay it (:func:`pyneural.compile`), where possible whole epochs at a time: the
+                same bits, sooner. A step that cannot be recorded is run eagerly, with a warning that says why.
 
         Returns:
             The history of this call, also in ``trainer.history``. Ctrl-C ends the training after the current step and
@@ -203,12 +213,12 @@ class Trainer:
                     bar.epoch(epoch)
                     start = time.perf_counter()
                     lr = self.optimizer.param_groups[0]["lr"]
-                    logs = self._epoch(feed, epoch, listeners, interrupt, bar, on_nan)
+                    logs = self._epoch(feed, epoch, listeners, interrupt, bar, on_nan, compile)
                     if logs is None:
                         self.history.interrupted = True
                         break
                     if check is not None:
-                        logs.update({f"val_{k}": v for k, v in self._measure(check).items()})
+                        logs.update({f"val_{k}": v for k, v in self._measure(check, compile).items()})
                     for c in listeners:
                         c.on_epoch_end(self, epoch, logs)
                     self.history.record(logs, time.perf_counter() - start, lr)
@@ -226,14 +236,37 @@ class Trainer:
         return self.history
 
     def _epoch(
-        self, feed: Batches, epoch: int, listeners: list[Callback], interrupt: list[int], bar: Any, on_nan: str
+        self,
+        feed: Batches,
+        epoch: int,
+        listeners: list[Callback],
+        interrupt: list[int],
+        bar: Any,
+        on_nan: str,
+        compile: bool,
     ) -> dict[str, float] | None:
         """One pass through the data; None if it was interrupted before its last step."""
         dtype = _float_type(self.model)
+        heard = any(type(c).on_batch_end is not Callback.on_batch_end for c in listeners)
+        order, taken = None, np.zeros((0, 1))
+        # "warn" looks at the model before the step that goes wrong, which a replay has then taken already.
+        if compile and on_nan != "warn" and not heard and self._inside and feed.tables(dtype) is not None:
+            order = feed.order()
+            try:
+                return self._replayed_epoch(feed, order, epoch, interrupt, bar, on_nan, dtype)
+            except CaptureError as error:
+                self._inside = False
+                taken = np.reshape(error.values, (len(error.values), -1))
+                warnings.warn(f"Trainer: the step is run eagerly, for it cannot be recorded: {error}", RuntimeWarning, stacklevel=3)
         total, rows = 0.0, 0
         sums = dict.fromkeys(self.metrics, 0.0)
         last = len(feed) - 1
-        for number, batch in enumerate(feed):
+        for values in taken:  # steps that were recorded before it turned out that they differ
+            total += values[0] * feed.batch_size
+            rows += feed.batch_size
+            for name, value in zip(sums, values[1:], strict=True):
+                sums[name] += value * feed.batch_size
+        for number, batch in enumerate(feed.from_order(order, len(taken)), len(taken)):
             x, target = _tensors(batch, dtype)
             output, value = self._step(x, target, epoch, on_nan)
             n = len(x)
@@ -249,6 +282,84 @@ class Trainer:
                 return None
         return {"loss": total / rows, **{name: s / rows for name, s in sums.items()}}
 
+    def _replayed_epoch(
+        self,
+        feed: Batches,
+        order: np.ndarray,
+        epoch: int,
+        interrupt: list[int],
+        bar: Any,
+        on_nan: str,
+        dtype: np.dtype[Any],
+    ) -> dict[str, float] | None:
+        """The same in C++ from batch to batch."""
+        step = self._compiled("train", on_nan)
+        arrays, tables = feed.tables(dtype)  # type: ignore[misc]
+        before, reached = self.history.steps, 0
+
+        def listen(done: int, values: np.ndarray) -> None:
+            nonlocal reached
+            losses = values[:, 0]
+            for number in range(reached, done):
+                bar.batch(losses[number])
+            reached = done
+            self.history.steps = before + done
+            if interrupt and done < len(feed):
+                raise _Interrupted
+
+        try:
+            values = step.epoch(*arrays, batch_size=feed.batch_size, order=order[: feed.rows], tables=tables, on_progress=listen)
+        except _Interrupted:
+            return None
+        except FloatingPointError:
+            number = reached + step.since
+            self.history.steps = before + number
+            rows = order[number * feed.batch_size : (number + 1) * feed.batch_size]
+            x, target = _tensors(feed.gather(rows), dtype)
+            with random.preserved():
+                value = self._scalar(self.loss(self.model(x), target))
+            self._not_finite(value, x, target, epoch, on_nan)
+            raise
+        return self._means(feed, values)
+
+    def _means(self, feed: Batches, values: np.ndarray) -> dict[str, float]:
+        """Means over the rows from the values of the batches, (batches, 1 + metrics) or (batches,)."""
+        values = values.reshape(len(feed), -1)
+        sizes = [feed.batch_size] * (len(feed) - 1) + [feed.rows - feed.batch_size * (len(feed) - 1)]
+        means = {}
+        for name, column in zip(("loss", *self.metrics), values.T, strict=True):
+            total = 0.0
+            for value, n in zip(column.tolist(), sizes, strict=True):
+                total += value * n
+            means[name] = total / feed.rows
+        return means
+
+    def _compiled(self, kind: str, on_nan: str) -> Compiled:
+        """The recorded training or measuring step; kept, so that a later fit finds its programs again."""
+        found = self._steps.get((kind, on_nan))
+        if found is None:
+
+            def train(x: Tensor, target: Tensor | None = None) -> tuple[Tensor, ...]:
+                target = x if target is None else target
+                self.optimizer.zero_grad()
+                output = self.model(x)
+                loss = self._one_element(self.loss(output, target))
+                if on_nan == "raise":
+                    require_finite(loss)
+                measured = [metric(output, target) for metric in self.metrics.values()]
+                loss.backward()
+                self.optimizer.step()
+                return (loss, *measured)
+
+            def measure(x: Tensor, target: Tensor | None = None) -> tuple[Tensor, ...]:
+                target = x if target is None else target
+                output = self.model(x)
+                loss = self._one_element(self.loss(output, target))
+                return (loss, *[metric(output, target) for metric in self.metrics.values()])
+
+            found = self._steps[kind, on_nan] = Compiled(train if kind == "train" else measure, {})
+        return found
+
     def _step(self, x: Tensor, target: Tensor, epoch: int, on_nan: str) -> tuple[Any, float]:
         """Forward, loss, backward, update: the batch's output and loss."""
         self.optimizer.zero_grad()
@@ -262,11 +373,14 @@ class Trainer:
         return output, value
 
     @staticmethod
-    def _scalar(loss: Any) -> float:
+    def _one_element(loss: Any) -> Tensor:
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             what = f"shape {loss.shape}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
             raise ValueError(f"Trainer: the loss must be a tensor of one element, got {what}; use its mean")
-        return float(loss.item())
+        return loss
+
+    def _scalar(self, loss: Any) -> float:
+        return float(self._one_element(loss).item())
 
     def _not_finite(self, value: float, x: Tensor, target: Tensor, epoch: int, on_nan: str) -> None:
         if on_nan == "warn" and self._warned:
@@ -291,8 +405,16 @@ class Trainer:
         """Loss and metrics in evaluation mode, as means over the rows; arguments as for :meth:`fit`."""
         return self._measure(batches(x, y, batch_size, shuffle=False, scale=scale, tensors=False))
 
-    def _measure(self, feed: Batches) -> dict[str, float]:
+    def _measure(self, feed: Batches, compile: bool = False) -> dict[str, float]:
         dtype = _float_type(self.model)
+        if compile and self._inside and feed.tables(dtype) is not None:
+            arrays, tables = feed.tables(dtype)  # type: ignore[misc]
+            with _modes_kept(self.model), no_grad():
+                self.model.eval()
+                # What a training step can be recorded of, a measuring one can too, unless it does something else in eval mode.
+                with suppress(CaptureError):
+                    step = self._compiled("measure", "")
+                    return self._means(feed, step.epoch(*arrays, batch_size=feed.batch_size, tables=tables))
         rows = 0
         sums = dict.fromkeys(("loss", *self.metrics), 0.0)
         with _modes_kept(self.model), no_grad():
@@ -323,6 +445,10 @@ class Trainer:
         if isinstance(parts[0], tuple):
             return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
         return np.concatenate(parts)
+
+
+class _Interrupted(Exception):
+    """Ctrl-C was noticed between two steps of a replayed epoch."""
 
 
 class _AtEpochEnd(Callback):

@@ -13,6 +13,11 @@ struct TypeError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+// A value that had to be finite is not; Python's FloatingPointError.
+struct NotFinite : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 template <class E, class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
   std::ostringstream message;

@@ -4,6 +4,7 @@
 //
 // infer() refuses a class number out of range, on replay as well (kChecksValues). run() never follows one all the same,
 // for memory may change in between: the loss is NaN then, so that it shows, and the gradient 0.
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -258,11 +259,23 @@ void run_class_numbers(const OpCall& call) {
   }
 }
 
+// No outputs: it is there to stop the step, eager or replayed, before anything is updated with a loss that is NaN.
+void infer_require_finite(OpCall& call) {
+  require_float(call, 0, "x");
+  const Array dense = as_contiguous(*call.in[0]);
+  for (int64_t i = 0, n = dense.size(); i < n; ++i) {
+    const double v = dense.dtype == DType::Float32 ? static_cast<double>(dense.ptr<float>()[i]) : dense.ptr<double>()[i];
+    if (!std::isfinite(v)) fail<NotFinite>("require_finite: element ", i, " of ", n, " is ", v);
+  }
+}
+void run_require_finite(const OpCall&) {}
+
 }  // namespace
 
 const OpList& loss_ops() {
   constexpr unsigned flags = kAnyTypes | kChecksValues;
   static const OpList ops = {
+      {"require_finite", 1, 0, kAnyTypes | kChecksValues, infer_require_finite, run_require_finite},
       {"cross_entropy", 2, 1, flags, infer_loss, by_type<run_cross_entropy<float>, run_cross_entropy<double>>},
       {"cross_entropy_backward", 3, 1, flags, infer_cross_entropy_backward,
        by_type<run_cross_entropy_backward<float>, run_cross_entropy_backward<double>>},

@@ -81,10 +81,38 @@ class Batches:
         self.tensors = tensors
         self._generator = _generator(generator) if shuffle else None
         self._convert = _converter(scale, x.dtype)
+        self._untouched = scale is None or (scale == "unit" and x.dtype != np.uint8)
+        self._by_table = not self._untouched and not callable(scale)
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.x), self.batch_size)
         return full if self.drop_last or not rest else full + 1
+
+    @property
+    def rows(self) -> int:
+        """How many rows an epoch goes through."""
+        return len(self) * self.batch_size if self.drop_last else len(self.x)
+
+    def gather(self, rows: Any) -> Any:
+        """The batch of these rows, as iterating gives it."""
+        return self._gather(rows)
+
+    def tables(self, dtype: np.dtype[Any]) -> tuple[list[Any], list[Any]] | None:
+        """What :meth:`pyneural.Compiled.epoch` wants for the same batches with floats in dtype: the arrays, and for each None
+        or the 256 values that its bytes stand for. None if the conversion of x is a function, or is no table."""
+        parts = [self.x] if self.y is None else [self.x, self.y]
+        tables: list[Any] = []
+        for part in parts:
+            convert = self._convert if part is self.x and not tables else None
+            if part.dtype == np.uint8 and convert is not None and self._by_table:
+                tables.append(np.asarray(convert(np.arange(256, dtype=np.uint8)), dtype))
+            elif convert is not None and not self._untouched:
+                return None
+            elif part.dtype.kind in "iu" or part.dtype == dtype:
+                tables.append(None)
+            else:
+                return None
+        return parts, tables
 
     def order(self) -> NDArray[np.int64]:
         """Draw the next epoch's order: int64 (N,). Iterating does this by itself."""
@@ -93,8 +121,13 @@ class Batches:
         return permutation(len(self.x), self._generator)
 
     def __iter__(self) -> Iterator[Any]:
-        order = self.order() if self.shuffle else None
-        for number in range(len(self)):
+        return self.from_order(self.order() if self.shuffle else None)
+
+    def from_order(self, order: NDArray[np.int64] | None, first: int = 0) -> Iterator[Any]:
+        """The batches of an order that was drawn before (None: draw one), from batch number ``first`` on."""
+        if order is None and self.shuffle:
+            order = self.order()
+        for number in range(first, len(self)):
             rows: Any = slice(number * self.batch_size, (number + 1) * self.batch_size)
             if order is not None:
                 rows = order[rows]

@@ -256,3 +256,16 @@ _class_numbers: Any = op(
                          ((np.array([0.5]), 3, -100), TypeError, "must be int64")],
     differences=False,
 )  # fmt: skip
+
+#: ``require_finite(x)``: raises FloatingPointError if an element is NaN or infinite. A step, eager or replayed, stops there
+#: before it updates anything.
+require_finite: Any = op(
+    "require_finite",
+    "x",
+    reference=lambda x: (),
+    samples=lambda make: [(make(3),), (make(),), (make(0),)],
+    errors=lambda make: [((np.array([1.0, np.nan]),), FloatingPointError, "element 1 of 2 is nan"),
+                         ((np.array([-np.inf]),), FloatingPointError, "element 0 of 1 is -inf"),
+                         ((np.array([1]),), TypeError, "must be float32 or float64")],
+    differences=False,
+)  # fmt: skip
