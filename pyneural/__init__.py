@@ -1,4 +1,4 @@
-"""pyneural: neural networks and classical learning at C++ speed, with the same bits every time and every number explained.
+"""pyneural: neural networks and classical learning at C++ speed, the same bits every time, every number explained.
 
 Names, argument orders and defaults are PyTorch's, dtypes are NumPy's::
 
@@ -35,8 +35,9 @@ from .tensor import (
 
 tensor = _tensor_module.tensor  # the function takes the place of the module of its name
 
-from . import ops  # noqa: E402
-from . import random  # noqa: E402
+from . import ops, random  # noqa: E402
+from ._kernels import available_isas, current_isa, set_isa, set_num_threads  # noqa: E402
+from ._kernels import num_threads as get_num_threads  # noqa: E402
 from .autodiff import (  # noqa: E402
     enable_grad,
     grad,
@@ -51,8 +52,6 @@ from .autodiff import (  # noqa: E402
     value_and_grad,
     vjp,
 )
-from ._kernels import available_isas, current_isa, set_isa, set_num_threads  # noqa: E402
-from ._kernels import num_threads as get_num_threads  # noqa: E402
 from .ops import *  # noqa: E402, F403
 from .random import (  # noqa: E402
     Generator,
@@ -76,14 +75,37 @@ bool_ = _np.bool_
 #: Parts that cost time to import and are not needed by every program, imported when first used.
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff"}  # fmt: skip
-_LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks", "compile": ".compiling",
-               "CaptureError": ".compiling", "Compiled": ".compiling",
-               "show_config": ".environment"}
+_LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
+               "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
+               "show_config": ".environment"}  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import autodiff, data, experiments, functional, nn, optim, plots, training
-    from .callbacks import Callback, EarlyStopping
-    from .training import History, Trainer
+    from . import autodiff as autodiff
+    from . import data as data
+    from . import experiments as experiments
+    from . import functional as functional
+    from . import nn as nn
+    from . import optim as optim
+    from . import plots as plots
+    from . import training as training
+    from .callbacks import Callback as Callback
+    from .callbacks import EarlyStopping as EarlyStopping
+    from .compiling import CaptureError as CaptureError
+    from .compiling import Compiled as Compiled
+    from .compiling import compile as compile
+    from .environment import show_config as show_config
+    from .training import History as History
+    from .training import Trainer as Trainer
+
+__all__ = [
+    "Generator", "Tensor", "arange", "as_tensor", "available_isas", "bernoulli", "bool_", "current_isa", "empty",
+    "enable_grad", "eye", "float32", "float64", "from_numpy", "full", "full_like", "get_num_threads", "grad",
+    "gradcheck", "gradgradcheck", "hessian", "int16", "int32", "int64", "int8", "is_grad_enabled", "jacobian",
+    "jvp", "linspace", "manual_seed", "no_grad", "normal", "ones", "ones_like", "ops", "rand", "randint", "randn",
+    "random", "randperm", "set_grad_enabled", "set_isa", "set_num_threads", "tensor", "uint8", "uniform",
+    "value_and_grad", "vjp", "zeros", "zeros_like",
+]  # fmt: skip
+__all__ += ops.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ How numbers are made from the stream is written out in NumPy in :mod:`pyneural.o
 from __future__ import annotations
 
 import operator
-import secrets
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -56,7 +56,8 @@ class Generator:
     __slots__ = ("_state", "_tensor")
 
     def __init__(self, seed: int | None = None) -> None:
-        # Seed and position lie in memory that ops read and move on, so that replayed steps draw from the stream as well.
+        # Seed and position lie in memory that ops read and move on, so that replayed steps draw from the stream as
+        # well.
         self._state = np.zeros(2, np.int64)
         self._tensor = _engine.tensor_from_array(self._state, False)
         self.manual_seed(0 if seed is None else seed)
@@ -68,7 +69,7 @@ class Generator:
 
     def seed(self) -> int:
         """Starts the stream of a seed taken from the system's entropy, and returns that seed."""
-        self.manual_seed(secrets.randbits(64))
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
         return self.initial_seed()
 
     def initial_seed(self) -> int:

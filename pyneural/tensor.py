@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _engine
 
+if TYPE_CHECKING:
+    from ._engine import TensorLike
+    from ._methods import TensorWithOps as _Base  # a stub: it has the methods that pyneural/__init__.py attaches
+else:
+    _Base = _engine.Tensor
 
-class Tensor(_engine.Tensor):
+
+class Tensor(_Base):
     """An n-dimensional array of float32, float64, integers or bool that can record how it was computed.
 
     Made by :func:`pyneural.tensor`, :func:`pyneural.from_numpy` and the ops. Shares memory with NumPy both ways:
-    ``np.asarray(t)`` and ``pyneural.from_numpy(a)`` copy nothing. Indexing, broadcasting and views follow NumPy; names and
-    defaults of methods follow PyTorch; dtypes are NumPy's.
+    ``np.asarray(t)`` and ``pyneural.from_numpy(a)`` copy nothing. Indexing, broadcasting and views follow NumPy; names
+    and defaults of methods follow PyTorch; dtypes are NumPy's.
 
     Besides the methods below, every op of :mod:`pyneural.ops` that takes a tensor first is a method: ``x.exp()``,
     ``x.sum(dim=0)``, ``x.reshape(2, -1)``.
@@ -33,14 +39,14 @@ class Tensor(_engine.Tensor):
         return self.ndim
 
     @property
-    def T(self) -> Tensor:  # noqa: N802
+    def T(self) -> Tensor:
         """The axes in reverse order; for a matrix its transpose. A view."""
-        return self.permute(*reversed(range(self.ndim)))  # type: ignore[attr-defined]
+        return self.permute(*reversed(range(self.ndim)))
 
     @property
-    def mT(self) -> Tensor:  # noqa: N802
+    def mT(self) -> Tensor:
         """The last two axes swapped: each matrix of a batch transposed. A view."""
-        return self.transpose(-2, -1)  # type: ignore[attr-defined]
+        return self.transpose(-2, -1)
 
     # ---- values ----
     def tolist(self) -> Any:
@@ -59,7 +65,7 @@ class Tensor(_engine.Tensor):
 
     def astype(self, dtype: Any) -> Tensor:
         """The tensor in another dtype (NumPy's name for :meth:`to`)."""
-        return self.to(dtype)  # type: ignore[attr-defined]
+        return self.to(dtype)
 
     def float(self) -> Tensor:
         """The tensor as float32."""
@@ -114,7 +120,9 @@ class Tensor(_engine.Tensor):
             RuntimeError: The tensor is not a leaf.
         """
         if not self.is_leaf:
-            raise RuntimeError("retain_grad: only leaves keep .grad; use pyneural.autodiff.gradients(outputs, inputs=[x])")
+            raise RuntimeError(
+                "retain_grad: only leaves keep .grad; use pyneural.autodiff.gradients(outputs, inputs=[x])"
+            )
 
     # ---- in place ----
     def copy_(self, source: Any) -> Tensor:
@@ -175,7 +183,8 @@ class Tensor(_engine.Tensor):
         return self._write(random.uniform(0.0, 1.0, self.shape, generator=generator, dtype=self.dtype) < p)
 
     def _in_place(self, name: str, other: Any, method: Any) -> Tensor:
-        # Off the tape `x += y` changes x; on it, x must keep its old value for the gradient, so a new tensor takes the name.
+        # Off the tape `x += y` changes x; on it, x must keep its old value for the gradient, so a new tensor takes the
+        # name.
         tracked = self.requires_grad or (isinstance(other, _engine.Tensor) and other.requires_grad)
         if _engine.is_grad_enabled() and tracked:
             if self.requires_grad and self.is_leaf:
@@ -184,16 +193,16 @@ class Tensor(_engine.Tensor):
             return NotImplemented
         return method(other)
 
-    def __iadd__(self, other: Any) -> Tensor:
+    def __iadd__(self, other: TensorLike, /) -> Tensor:
         return self._in_place("+=", other, self.add_)
 
-    def __isub__(self, other: Any) -> Tensor:
+    def __isub__(self, other: TensorLike, /) -> Tensor:
         return self._in_place("-=", other, self.sub_)
 
-    def __imul__(self, other: Any) -> Tensor:
+    def __imul__(self, other: TensorLike, /) -> Tensor:
         return self._in_place("*=", other, self.mul_)
 
-    def __itruediv__(self, other: Any) -> Tensor:
+    def __itruediv__(self, other: TensorLike, /) -> Tensor:
         return self._in_place("/=", other, self.div_)
 
     # ---- indexing ----
@@ -235,7 +244,9 @@ class Tensor(_engine.Tensor):
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if not self.is_leaf:
-            raise RuntimeError("only leaf tensors can be copied with copy.copy and copy.deepcopy; use clone() or detach()")
+            raise RuntimeError(
+                "only leaf tensors can be copied with copy.copy and copy.deepcopy; use clone() or detach()"
+            )
         copy = _rebuild(type(self), self.numpy().copy(), self.requires_grad)
         if self.grad is not None:
             copy.grad = self.grad.detach().clone()
@@ -267,7 +278,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         TypeError: data holds something other than numbers, or requires_grad with a dtype that is no float type.
     """
     source = _engine.as_tensor(data, "tensor")
-    array = np.array(source.numpy(), dtype=_default_dtype(data, source) if dtype is None else np.dtype(dtype), order="C")
+    array = np.array(
+        source.numpy(), dtype=_default_dtype(data, source) if dtype is None else np.dtype(dtype), order="C"
+    )
     _engine.dtype_code(array.dtype)
     t = _engine.tensor_from_array(array, False)
     if requires_grad:
@@ -313,8 +326,8 @@ def _shape(size: Sequence[Any]) -> tuple[int, ...]:
 def _own(array: np.ndarray, requires_grad: bool) -> Tensor:
     t = _engine.tensor_from_array(array, False)
     if _engine.capturing() is not None and not requires_grad:
-        # In a step that is captured the tensor may be written later, so each replay must make it anew: the array stays as
-        # the constant that it is copied from.
+        # In a step that is captured the tensor may be written later, so each replay must make it anew: the array stays
+        # as the constant that it is copied from.
         t = t.clone()
     t.requires_grad = requires_grad
     return t

@@ -1,8 +1,8 @@
 """One record per op: what it means, how it is differentiated, and how it is tested.
 
 A record is the Python half of an op. The C++ half, of the same name, is a row of the table in ``csrc/ops/``. Creating a
-record with :func:`op` joins the two and returns the callable op. An op made of other ops has no C++ half: its record comes
-from :func:`composed`.
+record with :func:`op` joins the two and returns the callable op. An op made of other ops has no C++ half: its record
+comes from :func:`composed`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Record:
         name: The op's name, in the C++ table too.
         inputs: Names of the tensor arguments; ``"bias?"`` for one that may be None, a single ``"*xs"`` for any number.
         attributes: Names of the other arguments, which follow the tensors.
-        reference: The same function on NumPy arrays; a tuple for several outputs. Readable rather than fast. Of an op that
-            works in place: changes nothing and gives a tuple of the new values of what the op writes.
-        gradient: For each differentiable input its rule: a function of the output's gradient ``g`` (``g0``, ``g1``, ... for
-            several outputs) and of whatever it names out of the inputs, the outputs (``y``; ``y0``, ``y1``, ...), the
-            attributes, and the inputs' shapes (``x_shape``). Only what some rule names is kept for backward. Rules are
-            written with ops, so that they can be differentiated again.
+        reference: The same function on NumPy arrays; a tuple for several outputs. Readable rather than fast. Of an op
+            that works in place: changes nothing and gives a tuple of the new values of what the op writes.
+        gradient: For each differentiable input its rule: a function of the output's gradient ``g`` (``g0``, ``g1``, ...
+            for several outputs) and of whatever it names out of the inputs, the outputs (``y``; ``y0``, ``y1``, ...),
+            the attributes, and the inputs' shapes (``x_shape``). Only what some rule names is kept for backward. Rules
+            are written with ops, so that they can be differentiated again.
         formula: For each differentiable input the local derivative rule in LaTeX (what ``pn.explain`` prints).
         samples: ``samples(make)`` gives argument tuples for the tests; see :class:`tests.samples.Make`.
         errors: ``errors(make)`` gives (arguments, exception, message pattern) that must be refused.
@@ -35,6 +35,21 @@ class Record:
         dtypes: ``"float"``: float32 and float64; ``"any"``: integers and bool as well.
         differences: False where finite differences say nothing (steps, random draws).
     """
+
+    name: str
+    inputs: tuple[str, ...]
+    attributes: tuple[str, ...]
+    reference: Callable[..., Any]
+    gradient: dict[str, Rule]
+    formula: dict[str, str]
+    samples: Callable[[Any], Iterable[tuple]]
+    errors: Callable[[Any], Iterable[tuple]] | None
+    tolerance: float
+    dtypes: str
+    differences: bool
+    function: Any
+    primitive: bool
+    source: Any
 
     __slots__ = ("name", "inputs", "attributes", "reference", "gradient", "formula", "samples", "errors", "tolerance",
                  "dtypes", "differences", "function", "primitive", "source")  # fmt: skip
@@ -94,8 +109,8 @@ def composed(
 ) -> Any:
     """Decorates a function that is made of other ops, so that the op tests run on it as well.
 
-    Arrays among a sample's arguments are its tensors, everything else is passed as it is. The record has the function's name
-    unless another is given (where a primitive has that one).
+    Arrays among a sample's arguments are its tensors, everything else is passed as it is. The record has the function's
+    name unless another is given (where a primitive has that one).
     """
 
     def add(f: Callable[..., Any]) -> Callable[..., Any]:
