@@ -631,7 +631,9 @@ def run_backward(list roots, list gradients, bint retain_graph, bint create_grap
 
 
 cdef bint sole_owner(Tensor g):
-    return g.array.storage.shared() == 1 and Py_REFCNT(g) <= 3 and g.array.contiguous()
+    # A capture holds every storage once.
+    cdef int64_t alone = 1 if get_capture() is NULL else 2
+    return g.array.storage.shared() == alone and Py_REFCNT(g) <= 3 and g.array.contiguous()
 
 
 cdef add_leaf(dict leaves, Tensor leaf, g):
@@ -680,18 +682,19 @@ def set_grad_mode(bint on):
 
 
 cdef Op ADD, SUB, MUL, DIV, POW, NEG, ABS, MATMUL, FLOOR_DIVIDE, REMAINDER
-cdef Op EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, ASSIGN, COPY
+cdef Op EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, ASSIGN, COPY, SQUARE, SQRT, RECIPROCAL
 _matmul_vectors = None
 
 
 def set_operators(dict ops, matmul_vectors):
     """Tells the operators of the tensor type (+, *, @, ==, ...) which ops they call; ``pyneural.ops`` does so once."""
     global ADD, SUB, MUL, DIV, POW, NEG, ABS, MATMUL, FLOOR_DIVIDE, REMAINDER
-    global EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, ASSIGN, COPY, _matmul_vectors
+    global EQ, NE, LT, LE, GT, GE, AND, OR, XOR, NOT, ASSIGN, COPY, SQUARE, SQRT, RECIPROCAL, _matmul_vectors
     ADD, SUB, MUL, DIV, POW = ops["add"], ops["sub"], ops["mul"], ops["div"], ops["pow"]
     NEG, ABS, MATMUL = ops["neg"], ops["abs"], ops["matmul"]
     FLOOR_DIVIDE, REMAINDER = ops["floor_divide"], ops["remainder"]
     EQ, NE, LT, LE, GT, GE = ops["eq"], ops["ne"], ops["lt"], ops["le"], ops["gt"], ops["ge"]
     AND, OR, XOR, NOT = ops["logical_and"], ops["logical_or"], ops["logical_xor"], ops["logical_not"]
     ASSIGN, COPY = ops["assign"], ops["contiguous"]
+    SQUARE, SQRT, RECIPROCAL = ops["square"], ops["sqrt"], ops["reciprocal"]
     _matmul_vectors = matmul_vectors

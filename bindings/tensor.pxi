@@ -196,6 +196,14 @@ cdef class Tensor:
     def __pow__(self, other, modulus):
         if modulus is not None:
             raise TypeError("pow: a third argument is not supported")
+        # The common exponents have ops of their own: exact or correctly rounded, with short gradient rules.
+        if isinstance(other, (int, float)):
+            if other == 2:
+                return call_op(SQUARE, (self,))
+            if other == 0.5:
+                return call_op(SQRT, (self,))
+            if other == -1 and is_float(self.array.dtype):
+                return call_op(RECIPROCAL, (self,))
         return call2(POW, self, other)
     def __rpow__(self, other, modulus):
         return call2(POW, other, self)
