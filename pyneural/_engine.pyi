@@ -146,6 +146,8 @@ class Captured:
     def __init__(self, *args: Any) -> None: ...
 
 class CaptureError(RuntimeError):
+    numbers: Any
+    values: Any
     @property
     def __weakref__(self) -> Any: ...
 

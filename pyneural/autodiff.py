@@ -14,7 +14,7 @@ from . import _engine
 from .tensor import Tensor, as_tensor
 
 
-class set_grad_enabled:  # noqa: N801
+class set_grad_enabled:
     """Switches recording on or off for this thread; also a context manager and a decorator."""
 
     def __init__(self, mode: bool) -> None:
@@ -62,13 +62,13 @@ class _Mode:
         return inside
 
 
-class no_grad(_Mode):  # noqa: N801
+class no_grad(_Mode):
     """Within it nothing is recorded (per thread). Also a decorator, with or without parentheses."""
 
     mode = False
 
 
-class enable_grad(_Mode):  # noqa: N801
+class enable_grad(_Mode):
     """Within it recording is on, inside :class:`no_grad` too (per thread). Also a decorator."""
 
     mode = True
@@ -79,12 +79,14 @@ is_grad_enabled = _engine.is_grad_enabled
 
 def _start(output: Any, gradient: Any, where: str) -> Tensor:
     if not output.requires_grad:
-        raise RuntimeError(f"{where}: the tensor of shape {output.shape} does not depend on any tensor that requires a gradient "
-                           "(was it computed under no_grad(), or from detached tensors?)")  # fmt: skip
+        raise RuntimeError(f"{where}: the tensor of shape {output.shape} does not depend on any tensor that "
+                           "requires a gradient (was it computed under no_grad(), or from detached "
+                           "tensors?)")  # fmt: skip
     if gradient is None:
         if output.numel() != 1:
-            raise RuntimeError(f"{where}: the tensor has shape {output.shape}; only one element has a gradient without being "
-                               "told in which direction: reduce it (for example .sum()) or pass gradient=")  # fmt: skip
+            raise RuntimeError(f"{where}: the tensor has shape {output.shape}; only one element has a gradient "
+                               "without being told in which direction: reduce it (for example .sum()) or pass "
+                               "gradient=")  # fmt: skip
         return _engine.tensor_from_array(np.ones(output.shape, output.dtype), False)
     g = as_tensor(gradient).to(output.dtype)
     if g.shape != output.shape:
@@ -92,16 +94,24 @@ def _start(output: Any, gradient: Any, where: str) -> Tensor:
     return g
 
 
-def backward(output: Any, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-    """Adds the gradient of output (or of ``(output * gradient).sum()``) to ``.grad`` of every leaf. See ``Tensor.backward``."""
+def backward(
+    output: Any, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False
+) -> None:
+    """Adds the gradient of output (or of ``(output * gradient).sum()``) to ``.grad`` of every leaf."""
     g = _start(output, gradient, "backward")
     _engine.run_backward([output], [g], create_graph if retain_graph is None else retain_graph, create_graph)
 
 
 def gradients(
-    outputs: Any, inputs: Any, grad_outputs: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False,
-    allow_unused: bool = False, materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:  # fmt: skip
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
     """The gradients of outputs with respect to inputs, leaving every ``.grad`` alone (``torch.autograd.grad``).
 
     Args:
@@ -118,7 +128,9 @@ def gradients(
     """
     outs = [outputs] if isinstance(outputs, _engine.Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, _engine.Tensor) else list(inputs)
-    starts = [None] * len(outs) if grad_outputs is None else ([grad_outputs] if isinstance(grad_outputs, _engine.Tensor) else list(grad_outputs))
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outs)
+    starts = [grad_outputs] if isinstance(grad_outputs, _engine.Tensor) else list(grad_outputs)
     begin = [_start(o, g, "gradients") for o, g in zip(outs, starts, strict=True)]
     found = _engine.run_backward(outs, begin, create_graph if retain_graph is None else retain_graph, create_graph, ins)
     for i, (x, g) in enumerate(zip(ins, found, strict=True)):
@@ -127,8 +139,8 @@ def gradients(
         if materialize_grads:
             found[i] = _engine.tensor_from_array(np.zeros(x.shape, x.dtype), False)
         elif not allow_unused:
-            raise RuntimeError(f"gradients: no output depends on input {i} of shape {x.shape}; pass allow_unused=True for None "
-                               "or materialize_grads=True for zeros")  # fmt: skip
+            raise RuntimeError(f"gradients: no output depends on input {i} of shape {x.shape}; pass "
+                               "allow_unused=True for None or materialize_grads=True for zeros")  # fmt: skip
     return tuple(found)
 
 
@@ -138,8 +150,8 @@ def gradients(
 def _as_leaves(args: Sequence[Any], argnums: Sequence[int], create_graph: bool) -> list[Any]:
     """The arguments with those that are differentiated as tensors on the tape.
 
-    For a derivative of a derivative they stay connected to what they came from; the addition of nothing makes each of them a
-    separate place on the tape, so that a tensor that is passed twice is two variables.
+    For a derivative of a derivative they stay connected to what they came from; the addition of nothing makes each of
+    them a separate place on the tape, so that a tensor that is passed twice is two variables.
     """
     made = list(args)
     for i in argnums:
@@ -214,7 +226,9 @@ def vjp(f: Callable, *args: Any) -> tuple[Any, Callable]:
 
     def pull(v: Any) -> Any:
         with enable_grad():
-            found = _gradients_or_zeros(value, made, as_tensor(v), nested or (isinstance(v, _engine.Tensor) and v.requires_grad))
+            found = _gradients_or_zeros(
+                value, made, as_tensor(v), nested or (isinstance(v, _engine.Tensor) and v.requires_grad)
+            )
         return found[0] if len(found) == 1 else tuple(found)
 
     return (value if nested else value.detach()), pull
@@ -304,8 +318,8 @@ def gradcheck(
     """Compares f's gradient rule with central differences, in float64, along random directions.
 
     For random u and d it compares u^T J d from the rules with ``(u.f(x + eps d) - u.f(x - eps d)) / (2 eps)``: two
-    evaluations whatever the size. A direction that disagrees is searched element by element, so that the message says which
-    input and element is off, and by how much.
+    evaluations whatever the size. A direction that disagrees is searched element by element, so that the message says
+    which input and element is off, and by how much.
 
     Args:
         f: A function of tensors; its result is a tensor or a tuple of them.
@@ -333,11 +347,14 @@ def gradcheck(
 
     def projected(values: list) -> float:
         with no_grad():
-            return float(np.sum([np.sum(w * r.numpy().astype(np.float64)) for w, r in zip(weights, outputs(values), strict=True)]))
+            results = [r.numpy().astype(np.float64) for r in outputs(values)]
+            return float(np.sum([np.sum(w * r) for w, r in zip(weights, results, strict=True)]))
 
     live = [(r, w) for r, w in zip(results, weights, strict=True) if r.requires_grad]
     if live:
-        analytic = gradients([r for r, _ in live], [leaves[i] for i in checked], [as_tensor(w) for _, w in live], materialize_grads=True)
+        analytic = gradients(
+            [r for r, _ in live], [leaves[i] for i in checked], [as_tensor(w) for _, w in live], materialize_grads=True
+        )
     else:
         analytic = tuple(as_tensor(np.zeros(arrays[i].shape)) for i in checked)
     slopes = {i: np.asarray(g, np.float64) for i, g in zip(checked, analytic, strict=True)}
@@ -371,7 +388,8 @@ def _worst_element(i: int, x: np.ndarray, slope: np.ndarray, difference: Callabl
         off = abs(slope[index] - at)
         if not off <= worst:
             worst, text = off, f"element {index} (value {x[index]:.6g}): rule {slope[index]:.9g}, differences {at:.9g}"
-    return f"gradcheck: input {i} of shape {x.shape}: along a random direction the rule gives {rule:.9g}, differences {measured:.9g}; worst {text}"
+    return (f"gradcheck: input {i} of shape {x.shape}: along a random direction the rule gives {rule:.9g}, "
+            f"differences {measured:.9g}; worst {text}")  # fmt: skip
 
 
 def gradgradcheck(f: Callable, inputs: Any, **options: Any) -> bool:
@@ -396,8 +414,8 @@ def gradgradcheck(f: Callable, inputs: Any, **options: Any) -> bool:
 
 
 def _is_float(a: Any) -> bool:
-    return (isinstance(a, np.ndarray) and a.dtype.kind == "f") or (isinstance(a, _engine.Tensor) and a.dtype.kind == "f")
+    return isinstance(a, (np.ndarray, _engine.Tensor)) and a.dtype.kind == "f"
 
 
-__all__ = ["backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "gradients", "hessian", "is_grad_enabled", "jacobian",
-           "jvp", "no_grad", "set_grad_enabled", "value_and_grad", "vjp"]  # fmt: skip
+__all__ = ["backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "gradients", "hessian", "is_grad_enabled",
+           "jacobian", "jvp", "no_grad", "set_grad_enabled", "value_and_grad", "vjp"]  # fmt: skip

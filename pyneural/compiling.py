@@ -1,8 +1,8 @@
 """Capture and replay: a training step recorded once from ordinary eager code, then replayed in C++ with the same bits.
 
-``pn.compile(step)`` runs the step as it is for its first two calls and records every op. If both recordings are the same
-program, later calls with arguments of the same kind replay it without Python. Nothing falls back silently: what cannot be
-recorded raises :class:`CaptureError`, which names the line.
+``pn.compile(step)`` runs the step as it is for its first two calls and records every op. If both recordings are the
+same program, later calls with arguments of the same kind replay it without Python. Nothing falls back silently: what
+cannot be recorded raises :class:`CaptureError`, which names the line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ._engine import CaptureError
 from .autodiff import is_grad_enabled
 from .tensor import Tensor, from_numpy
 
-#: Recordings of one kind of call that may differ before it is given up; the first ones set up state (optimisers' buffers).
+#: Recordings of one kind of call that may differ before it is given up; the first ones set up state (optimisers'
+#: buffers).
 _TRIES = 4
 
 
@@ -78,9 +79,9 @@ class Compiled:
         if before is None or why:
             if tries >= _TRIES:
                 del self._candidates[key]
-                error = CaptureError(f"{_where(self.step)}: {tries} runs of the step recorded different programs, so none can be "
-                                   f"replayed. The last two differ: {why}. Pass what changes as an argument, keep it in a "
-                                   "tensor, or leave this step uncompiled")  # fmt: skip
+                error = CaptureError(f"{_where(self.step)}: {tries} runs of the step recorded different programs, so "
+                                   f"none can be replayed. The last two differ: {why}. Pass what changes as an "
+                                   "argument, keep it in a tensor, or leave this step uncompiled")  # fmt: skip
                 error.numbers = [r.item() for r in results if r.numel() == 1]
                 raise error
             self._candidates[key] = _Candidate(capture, tries)
@@ -102,16 +103,16 @@ class Compiled:
     ) -> np.ndarray:
         """Calls the step on every batch of some data, in C++ from batch to batch, and returns what the steps returned.
 
-        Batch k holds the rows ``order[k * batch_size : (k + 1) * batch_size]`` of each array; the last one holds what is left.
-        Rows are gathered just before their step; integers become int64 on the way.
+        Batch k holds the rows ``order[k * batch_size : (k + 1) * batch_size]`` of each array; the last one holds what
+        is left. Rows are gathered just before their step; integers become int64 on the way.
 
         Args:
             *data: For each argument of the step an array or tensor (N, ...) in row-major order.
             batch_size: Rows per step.
             order: int64 row numbers, any number of them; None: every row as it lies.
             tables: For each argument None, or an array of 256 numbers that bytes are replaced with (their scaling).
-            on_progress: Called with the number of batches done and the values so far, between steps, at most every 50 ms. It may
-                raise: the step before it is whole.
+            on_progress: Called with the number of batches done and the values so far, between steps, at most every
+                50 ms. It may raise: the step before it is whole.
 
         Returns:
             float64 (batches,) if the step returns one number, else (batches, numbers).
@@ -122,14 +123,20 @@ class Compiled:
         """
         sources = [_contiguous(d) for d in data]
         if not sources or any(s.ndim == 0 or len(s) != len(sources[0]) for s in sources):
-            raise ValueError(f"epoch: needs arrays with the same number of rows, got shapes {[s.shape for s in sources]}")
+            raise ValueError(
+                f"epoch: needs arrays with the same number of rows, got shapes {[s.shape for s in sources]}"
+            )
         if batch_size < 1:
             raise ValueError(f"epoch: batch_size is {batch_size}, at least 1 is wanted")
         n = len(sources[0])
         rows = np.arange(n) if order is None else np.ascontiguousarray(order, np.int64)
         if rows.ndim != 1 or (rows.size and not 0 <= rows.min() <= rows.max() < n):
             raise ValueError(f"epoch: order must be a vector of row numbers from 0 to {n - 1}")
-        lookups = [None] * len(sources) if tables is None else [None if t is None else from_numpy(np.ascontiguousarray(t)) for t in tables]
+        lookups = (
+            [None] * len(sources)
+            if tables is None
+            else [None if t is None else from_numpy(np.ascontiguousarray(t)) for t in tables]
+        )
         full, count = len(rows) // batch_size, -(-len(rows) // batch_size)
         values = np.zeros((count, 0))
         done = self.since = 0
@@ -200,8 +207,9 @@ class _Recording:
 
     def __repr__(self) -> str:
         captured, arena = self.program.bytes()
-        return (f"<program for ({', '.join(self.arguments)}): {self.program.calls()} calls in {self.program.steps()} steps, "
-                f"{arena:,} bytes of temporaries ({captured:,} when captured), {self.replays} replays>")  # fmt: skip
+        return (f"<program for ({', '.join(self.arguments)}): {self.program.calls()} calls in {self.program.steps()} "
+                f"steps, {arena:,} bytes of temporaries ({captured:,} when captured), {self.replays} "
+                "replays>")  # fmt: skip
 
 
 def compile(
@@ -213,9 +221,9 @@ def compile(
     tensors, arrays, numbers and nested containers of them; so are its results. The first two calls for arguments of one
     kind (shapes, dtypes, strides, numbers) run eagerly and are recorded, later ones replay.
 
-    Read anew at every replay: parameters, the optimiser's state, step size, decay and step count, random streams. Checked
-    at every call, and recorded anew if changed: which parameters there are and which are frozen, each module's mode and
-    numbers, the optimiser's groups, the kind of arguments.
+    Read anew at every replay: parameters, the optimiser's state, step size, decay and step count, random streams.
+    Checked at every call, and recorded anew if changed: which parameters there are and which are frozen, each module's
+    mode and numbers, the optimiser's groups, the kind of arguments.
 
     Args:
         step: The function.
@@ -251,7 +259,7 @@ _LEAF = _Leaf()
 
 def _flatten(value: Any, tensors: list[Tensor], what: str = "the step is called with") -> Any:
     """The structure of value, hashable, with its tensors (and arrays, as tensors) taken out in order."""
-    if isinstance(value, _engine.Tensor):
+    if isinstance(value, Tensor):
         tensors.append(value)
         return _LEAF
     if isinstance(value, np.ndarray):
@@ -264,8 +272,8 @@ def _flatten(value: Any, tensors: list[Tensor], what: str = "the step is called 
     try:
         hash(value)
     except TypeError:
-        raise CaptureError(f"{what} a {type(value).__name__}; tensors, arrays, hashable values and tuples, lists and dicts of "
-                           "them are understood") from None  # fmt: skip
+        raise CaptureError(f"{what} a {type(value).__name__}; tensors, arrays, hashable values and tuples, lists and "
+                           "dicts of them are understood") from None  # fmt: skip
     return (None, type(value), value)
 
 

@@ -17,8 +17,8 @@ from . import random
 from ._nonfinite import NonFiniteLoss, explain
 from ._progress import progress as _progress
 from .autodiff import no_grad
-from .compiling import CaptureError, Compiled
 from .callbacks import Callback, EarlyStopping, Schedule
+from .compiling import CaptureError, Compiled
 from .data.batches import Batches, batches, train_validation_split
 from .data.datasets import Dataset
 from .nn.module import Module
@@ -179,8 +179,8 @@ class Trainer:
             on_nan: What to do when the loss is NaN or infinite: "raise" :class:`NonFiniteLoss` before the step is
                 taken, "warn" once and go on, or "ignore".
             scale: How x is converted, as for :func:`pyneural.data.batches`.
-            compile: Record the step and replay it (:func:`pyneural.compile`), where possible whole epochs at a time: the
-                same bits, sooner. A step that cannot be recorded is run eagerly, with a warning that says why.
+            compile: Record the step and replay it (:func:`pyneural.compile`), where possible whole epochs at a time:
+                the same bits, sooner. A step that cannot be recorded is run eagerly, with a warning that says why.
 
         Returns:
             The history of this call, also in ``trainer.history``. Ctrl-C ends the training after the current step and
@@ -257,7 +257,11 @@ class Trainer:
             except CaptureError as error:
                 self._inside = False
                 taken = np.reshape(error.values, (len(error.values), -1))
-                warnings.warn(f"Trainer: the step is run eagerly, for it cannot be recorded: {error}", RuntimeWarning, stacklevel=3)
+                warnings.warn(
+                    f"Trainer: the step is run eagerly, for it cannot be recorded: {error}",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
         total, rows = 0.0, 0
         sums = dict.fromkeys(self.metrics, 0.0)
         last = len(feed) - 1
@@ -308,7 +312,9 @@ class Trainer:
                 raise _Interrupted
 
         try:
-            values = step.epoch(*arrays, batch_size=feed.batch_size, order=order[: feed.rows], tables=tables, on_progress=listen)
+            values = step.epoch(
+                *arrays, batch_size=feed.batch_size, order=order[: feed.rows], tables=tables, on_progress=listen
+            )
         except _Interrupted:
             return None
         except FloatingPointError:
@@ -411,7 +417,8 @@ class Trainer:
             arrays, tables = feed.tables(dtype)  # type: ignore[misc]
             with _modes_kept(self.model), no_grad():
                 self.model.eval()
-                # What a training step can be recorded of, a measuring one can too, unless it does something else in eval mode.
+                # What a training step can be recorded of, a measuring one can too, unless it does something else in
+                # eval mode.
                 with suppress(CaptureError):
                     step = self._compiled("measure", "")
                     return self._means(feed, step.epoch(*arrays, batch_size=feed.batch_size, tables=tables))

@@ -1,8 +1,8 @@
 """Every op record, tried in every way that holds for all ops.
 
-Kernel against NumPy reference in float32 and float64, on dense, strided and column-major inputs, with NaN and infinities,
-for every instruction set of this CPU; equal bits for 1, 2 and 7 threads; gradient rules against differences in float64, to
-second order; refused inputs by message; and no op with only one half.
+Kernel against NumPy reference in float32 and float64, on dense, strided and column-major inputs, with NaN and
+infinities, for every instruction set of this CPU; equal bits for 1, 2 and 7 threads; gradient rules against differences
+in float64, to second order; refused inputs by message; and no op with only one half.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def compare(record: Any, got: list[np.ndarray], want: list[np.ndarray], dtype: A
         if g.dtype.kind != "f":
             assert np.array_equal(g, w), f"{what}, output {k}"
             continue
-        # Casts and random draws are told the dtype of their result; the reference has it then. In place it cannot change.
+        # Casts and random draws are told the dtype of their result; the reference has it then. In place it cannot
+        # change.
         told = record.name == "cast" or (record.primitive and "draws" in record.function.flags)
         if not in_place(record):
             assert g.dtype == (w.dtype if told else dtype), f"{what}, output {k}: dtype {g.dtype}"

@@ -120,7 +120,8 @@ def test_bytes_are_scaled_per_batch_and_an_autoencoder_needs_no_targets():
 
     m = Net()
     t = pn.Trainer(m, nn.MSELoss(), optim.Adam(m.parameters(), lr=1e-2))
-    h = t.fit(images, epochs=15, batch_size=20, validation=images[:10], seed=0, compile=False)  # the net looks at values
+    # The net looks at values, which a captured step cannot.
+    h = t.fit(images, epochs=15, batch_size=20, validation=images[:10], seed=0, compile=False)
     assert h["val_loss"][-1] < h["val_loss"][0]
     assert all(dtype == np.float32 and top <= 1 for dtype, top in seen)
     assert t.predict(images).shape == (60, 4, 4)

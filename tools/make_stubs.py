@@ -121,6 +121,8 @@ def engine_class(cls: type) -> Iterator[str]:
             yield f"    @property\n    def {name}(self) -> {kind}: ..."
             if full in SETTABLE:
                 yield f"    @{name}.setter\n    def {name}(self, value: {kind}) -> None: ..."
+        elif not callable(member):
+            yield f"    {name}: {kind}"
         else:
             given = [] if type(member).__name__ == "wrapper_descriptor" else signature(member)
             yield f"    def {name}({', '.join(['self', *given])}) -> {kind}: ..."

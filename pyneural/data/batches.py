@@ -98,8 +98,9 @@ class Batches:
         return self._gather(rows)
 
     def tables(self, dtype: np.dtype[Any]) -> tuple[list[Any], list[Any]] | None:
-        """What :meth:`pyneural.Compiled.epoch` wants for the same batches with floats in dtype: the arrays, and for each None
-        or the 256 values that its bytes stand for. None if the conversion of x is a function, or is no table."""
+        """What :meth:`pyneural.Compiled.epoch` wants for the same batches with floats in dtype: the arrays, and for
+        each None or the 256 values that its bytes stand for. None if the conversion of x is a function, or is no
+        table."""
         parts = [self.x] if self.y is None else [self.x, self.y]
         tables: list[Any] = []
         for part in parts:

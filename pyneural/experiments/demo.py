@@ -100,8 +100,8 @@ def _classify(e: Run, images: Images, name: str) -> tuple[dict[str, Any], dict[s
         history = _fit(e, trainer, title, x, images.y_train, (x_test, images.y_test), epochs)
         guess_train, predicted = (np.asarray(trainer.predict(part)).argmax(axis=1) for part in (x, x_test))
         shares = [float(np.mean(guess_train == images.y_train)), float(np.mean(predicted == images.y_test))]
-        weights = sum(p.numel() for p in net.parameters())
-        rows.append([title, f"{weights:,}", *(f"{100 * share:.2f} %" for share in shares)])
+        count = sum(p.numel() for p in net.parameters())
+        rows.append([title, f"{count:,}", *(f"{100 * share:.2f} %" for share in shares)])
         accuracy[title] = shares[1]
         short = title.split()[0]
         curves |= {short: history["loss"], f"val_{short}": history["val_loss"]}

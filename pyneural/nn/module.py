@@ -87,7 +87,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def _facts(self) -> tuple:
-        """What a captured step relies on: which parameters and buffers there are, and the module's numbers and modes."""
+        """What a captured step relies on: which parameters and buffers there are, the module's numbers and modes."""
         tensors = tuple(map(id, (*self._parameters.values(), *self._buffers.values())))
         plain = tuple((k, v) for k, v in vars(self).items() if isinstance(v, (bool, int, float, str)))
         return tensors, plain

@@ -1,16 +1,19 @@
 """Every op, one record each: NumPy reference, gradient rule, formula, samples and error inputs.
 
-The C++ half of an op is the row of the same name in ``csrc/ops/``; ``tests/test_ops.py`` runs all records and fails on a
-half without its other half.
+The C++ half of an op is the row of the same name in ``csrc/ops/``; ``tests/test_ops.py`` runs all records and fails on
+a half without its other half.
 """
 
 from __future__ import annotations
 
 from .. import _engine
-from . import elementwise, gathering, indexing, linalg, losses, normalized, optim, randomness, rearrange, reduction, shape
+from . import elementwise, gathering, linalg, losses, normalized, randomness, rearrange, reduction, shape
+from . import indexing as indexing  # x[i] and x[i] = v
+from . import optim as optim  # the optimisers' updates, which are no functions of the surface
 from .record import RECORDS
 
-#: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors have too).
+#: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
+#: have too).
 FAMILIES = (elementwise, linalg, reduction, normalized, losses, shape, rearrange, gathering, randomness)
 
 for _family in FAMILIES:
@@ -21,4 +24,4 @@ _engine.set_operators({name: r.function for name, r in RECORDS.items() if r.prim
 
 METHODS = {name: getattr(family, name) for family in FAMILIES for name in family.METHODS}
 
-__all__ = sorted({name for family in FAMILIES for name in family.__all__})  # noqa: PLE0605
+__all__ = sorted({name for family in FAMILIES for name in family.__all__})

@@ -25,7 +25,15 @@ def _kinked_samples(*attributes: Any) -> Any:
 def _binary_samples(low: float = -3.0, high: float = 3.0) -> Any:
     def samples(make: Any) -> list[tuple]:
         pairs = [(s, s) for s in (*SIZES, (70_001,))]
-        pairs += [((3, 5), (5,)), ((3, 5), (3, 1)), ((4, 1, 7), (5, 1)), ((2, 3), ()), ((), (6,)), ((1000, 3), (3,)), ((0, 3), (3,))]
+        pairs += [
+            ((3, 5), (5,)),
+            ((3, 5), (3, 1)),
+            ((4, 1, 7), (5, 1)),
+            ((2, 3), ()),
+            ((), (6,)),
+            ((1000, 3), (3,)),
+            ((0, 3), (3,)),
+        ]
         return [(make(*a, low=low, high=high), make(*b, low=low, high=high)) for a, b in pairs]
 
     return samples
@@ -153,6 +161,7 @@ atanh = op("atanh", "x", reference=np.arctanh, gradient={"x": lambda g, x: g / (
 
 
 # ---- activations ----
+
 
 def _sigmoid_reference(x: Any) -> Any:
     e = np.exp(-np.abs(x))

@@ -36,7 +36,10 @@ _matmul = op("matmul", "a b", reference=np.matmul,
     name="matmul_vectors",
     reference=np.matmul,
     samples=lambda make: [(make(3), make(3)), (make(3), make(3, 2)), (make(4, 3), make(3)), (make(2, 4, 3), make(3))],
-    errors=lambda make: [((make(), make(3)), ValueError, "matmul"), ((make(4), make(3)), ValueError, r"matmul.*\(4,\)")],
+    errors=lambda make: [
+        ((make(), make(3)), ValueError, "matmul"),
+        ((make(4), make(3)), ValueError, r"matmul.*\(4,\)"),
+    ],
     tolerance=64,
 )
 def matmul(a: Any, b: Any) -> Any:
@@ -56,7 +59,9 @@ def matmul(a: Any, b: Any) -> Any:
     if a.ndim >= 2 and b.ndim >= 2:
         return _matmul(a, b)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"matmul: arguments need at least 1 dimension, but the shapes are {a.shape} and {b.shape}; use a * b")
+        raise ValueError(
+            f"matmul: arguments need at least 1 dimension, but the shapes are {a.shape} and {b.shape}; use a * b"
+        )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: the inner sizes differ")
     from .shape import reshape, squeeze

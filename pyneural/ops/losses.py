@@ -257,8 +257,8 @@ _class_numbers: Any = op(
     differences=False,
 )  # fmt: skip
 
-#: ``require_finite(x)``: raises FloatingPointError if an element is NaN or infinite. A step, eager or replayed, stops there
-#: before it updates anything.
+#: ``require_finite(x)``: raises FloatingPointError if an element is NaN or infinite. A step, eager or replayed, stops
+#: there before it updates anything.
 require_finite: Any = op(
     "require_finite",
     "x",

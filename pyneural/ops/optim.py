@@ -116,7 +116,7 @@ def nadam_reference(w: Any, g: Any, mean: Any, square: Any, product: Any, step: 
 def _update(
     name: str, inputs: str, reference: Callable[..., Arrays], *settings: tuple[float, ...], optional: str = ""
 ) -> Any:
-    """The record of one update; ``settings`` are the vectors to try, ``optional`` names the states that may be empty."""
+    """The record of one update: ``settings`` are vectors to try, ``optional`` names the states that may be empty."""
     names = inputs.split()
     scalars = {"step": 2.0, "product": 0.7}
 

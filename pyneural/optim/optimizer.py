@@ -109,7 +109,7 @@ class Optimizer:
             values[:] = self._settings(group)
 
     def _facts(self) -> tuple:
-        """What a captured step relies on: the parameters, and which settings are in use at all (their values are read anew)."""
+        """What a captured step relies on: the parameters and which settings are in use (their values are read anew)."""
         return tuple((tuple(map(id, g["params"])), tuple(bool(v) for k, v in g.items() if k not in ("params", "lr")))
                      for g in self.param_groups)  # fmt: skip
 
