@@ -133,15 +133,29 @@ bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 &&
 // Groups of instructions that become one step: [first, last) in order. Elementwise neighbours of one shape are chained, as
 // long as each reads what the chain makes element by element.
 struct Group {
+  enum Kind { kCall, kChain, kUpdate } kind;
   size_t first, last;
-  bool chain;
 };
+
+// Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself read it?
+static bool is_update(const Instruction& product, const Instruction& update) {
+  static const Op *const matmul = find_op("matmul"), *const sgd = find_op("sgd_");
+  return product.op == matmul && update.op == sgd && update.in[1].slot == product.out[0].slot &&
+         product.out[0].window.ndim == 2 && product.out[0].window.size() > 0 && update.in[0].window.contiguous() &&
+         dense_full(update.in[1].window, product.out[0].window) &&
+         product.in[0].slot != update.in[0].slot && product.in[1].slot != update.in[0].slot;
+}
 
 static std::vector<Group> group(const std::vector<Instruction>& instructions, bool fuse) {
   std::vector<Group> groups;
   for (size_t i = 0; i < instructions.size();) {
+    if (fuse && i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1])) {
+      groups.push_back({Group::kUpdate, i, i + 2});
+      i += 2;
+      continue;
+    }
     if (!chainable(instructions[i])) {
-      groups.push_back({i, i + 1, false});
+      groups.push_back({Group::kCall, i, i + 1});
       ++i;
       continue;
     }
@@ -164,11 +178,37 @@ static std::vector<Group> group(const std::vector<Instruction>& instructions, bo
       ++end;
       if (!fuse) break;
     }
-    if (end == i) end = i + 1, groups.push_back({i, end, false});
-    else groups.push_back({i, end, true});
+    const bool alone = end == i;
+    if (alone) end = i + 1;
+    groups.push_back({alone ? Group::kCall : Group::kChain, i, end});
     i = end;
   }
   return groups;
+}
+
+// Moves a product that makes a gradient to just before the update that is its only reader, so that both can be one step.
+// Later is always right for a call whose inputs nobody writes in between.
+void Program::bring_updates_together() {
+  for (size_t j = instructions_.size(); j-- > 1;) {
+    if (instructions_[j].in.size() < 2 || !(instructions_[j].op->flags & kInPlace)) continue;
+    const int gradient = instructions_[j].in[1].slot;
+    size_t i = j, readers = 0;
+    for (size_t t = 0; t < instructions_.size(); ++t) {
+      for (const Operand& o : instructions_[t].out)
+        if (o.slot == gradient) i = t;
+      for (const Operand& o : instructions_[t].in) readers += o.slot == gradient;
+    }
+    for (const Operand& r : result_operands_) readers += r.slot == gradient;
+    if (i >= j || readers != 1 || !is_update(instructions_[i], instructions_[j])) continue;
+    bool movable = true;
+    for (size_t t = i + 1; t <= j; ++t)
+      for (size_t k = 0; k < instructions_[t].in.size(); ++k)
+        if (instructions_[t].op->writes >> k & 1)
+          for (const Operand& factor : instructions_[i].in) movable &= factor.slot != instructions_[t].in[k].slot;
+    if (!movable) continue;
+    std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(i), instructions_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                instructions_.begin() + static_cast<std::ptrdiff_t>(j));
+  }
 }
 
 void Program::finish(const Passes& passes) {
@@ -177,6 +217,7 @@ void Program::finish(const Passes& passes) {
   for (const Slot& s : slots_)
     if (s.kind == Slot::kTemporary) captured_bytes_ += static_cast<int64_t>(s.storage->bytes);
   if (passes.drop_unread) drop_unread();
+  if (passes.fuse) bring_updates_together();
 
   // When each temporary is first and last touched, in groups; what only passes between links of one chain needs no memory.
   const std::vector<Group> groups = group(instructions_, passes.fuse);
@@ -189,7 +230,7 @@ void Program::finish(const Passes& passes) {
         if (o.slot < 0) return;
         const size_t s = static_cast<size_t>(o.slot);
         if (first[s] == never) first[s] = static_cast<int64_t>(g);
-        inside[s] = inside[s] && groups[g].chain && first[s] == static_cast<int64_t>(g);
+        inside[s] = inside[s] && groups[g].kind != Group::kCall && first[s] == static_cast<int64_t>(g);
         last[s] = static_cast<int64_t>(g);
       };
       for (const Operand& o : instructions_[i].in) touch(o);
@@ -251,6 +292,19 @@ void Program::finish(const Passes& passes) {
   build_steps(passes.fuse);
 }
 
+// A call as it was recorded; place(operand) gives the array that it works on.
+template <class F>
+static std::unique_ptr<Step> call_step(const Instruction& i, const F& place) {
+  auto step = std::make_unique<CallStep>();
+  step->call.op = i.op;
+  step->call.attributes = i.attributes;
+  for (const Operand& o : i.in) step->inputs.push_back(o.slot < 0 ? nullptr : place(o));
+  step->call.inputs = static_cast<int>(step->inputs.size());
+  step->call.in = step->inputs.data();
+  for (size_t k = 0; k < i.out.size(); ++k) step->call.out[k] = *place(i.out[k]);
+  return step;
+}
+
 void Program::build_steps(bool fuse) {
   steps_.clear();
   arrays_.clear();
@@ -270,16 +324,18 @@ void Program::build_steps(bool fuse) {
     return &a;
   };
   for (const Group& g : group(instructions_, fuse)) {
-    if (!g.chain) {
-      const Instruction& i = instructions_[g.first];
-      auto step = std::make_unique<CallStep>();
-      step->call.op = i.op;
-      step->call.attributes = i.attributes;
-      for (const Operand& o : i.in) step->inputs.push_back(o.slot < 0 ? nullptr : place(o));
-      step->call.inputs = static_cast<int>(step->inputs.size());
-      step->call.in = step->inputs.data();
-      for (size_t k = 0; k < i.out.size(); ++k) step->call.out[k] = *place(i.out[k]);
+    // A product whose gradient somebody else reads as well keeps its memory, and its own step.
+    const bool update = g.kind == Group::kUpdate && slots_[static_cast<size_t>(instructions_[g.first].out[0].slot)].arena < 0;
+    if (update) {
+      auto step = std::make_unique<UpdateStep>();
+      const Instruction &product = instructions_[g.first], &change = instructions_[g.first + 1];
+      step->a = place(product.in[0]), step->b = place(product.in[1]);
+      step->w = place(change.in[0]), step->settings = place(change.in.back());
       steps_.push_back(std::move(step));
+      continue;
+    }
+    if (g.kind != Group::kChain) {
+      for (size_t n = g.first; n < g.last; ++n) steps_.push_back(call_step(instructions_[n], place));
       continue;
     }
     auto step = std::make_unique<ChainStep>();

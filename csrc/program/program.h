@@ -88,6 +88,7 @@ class Program {
   int slot_of(const Array& a, Slot::Kind if_new);
   Operand operand(const Array& a, Slot::Kind if_new);
   void drop_unread();
+  void bring_updates_together();
   void build_steps(bool fuse);
 
   std::vector<Slot> slots_;

@@ -1,6 +1,8 @@
 #include "program/step.h"
 
+#include "core/cpu.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 
 namespace pn {
 
@@ -47,6 +49,37 @@ void ChainStep::range(int64_t low, int64_t high) const {
       link.kernel.piece(link.kernel.context, n, p);
     }
   }
+}
+
+void UpdateStep::run() { w->dtype == DType::Float32 ? run_as<float>() : run_as<double>(); }
+
+template <class T>
+void UpdateStep::run_as() {
+  constexpr int64_t kBlockBytes = int64_t{1} << 17;  // of gradient at a time: within L2 beside what the product reads
+  constexpr int64_t kTileRows = 8;                   // whole register tiles of the product
+  const int64_t m = w->shape[0], n = w->shape[1], k = a->shape[1];
+  int64_t rows = kBlockBytes / (n * static_cast<int64_t>(sizeof(T)) + 1) / kTileRows * kTileRows;
+  if (rows < kTileRows) rows = kTileRows;
+  const double* h = settings->ptr<double>();
+  const SgdCoefficients coefficients{h[0], h[1], h[2]};
+  const auto block = [&](int64_t t) {
+    const int64_t first = t * rows, count = first + rows < m ? rows : m - first;
+    const int64_t size = count * n;
+    Array gradient;  // the pool hands the same block out again and again
+    gradient.describe(w->dtype, 1, &size);
+    gradient.allocate();
+    const FloatKernels<T>& kernel = kernels().of<T>();
+    kernel.gemm({count, n, k, a->ptr<T>() + first * a->strides[0], a->strides[0], a->strides[1], b->ptr<T>(),
+                 b->strides[0], b->strides[1], gradient.ptr<T>(), n, false, nullptr});
+    kernel.optim.sgd(size, w->ptr<T>() + first * n, gradient.ptr<T>(), coefficients);
+  };
+  const int64_t blocks = (m + rows - 1) / rows;
+  const double work = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  constexpr double kWorthAThread = 1e6;
+  if (work < kWorthAThread)
+    for (int64_t t = 0; t < blocks; ++t) block(t);
+  else
+    parallel_for(blocks, block);
 }
 
 }  // namespace pn

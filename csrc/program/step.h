@@ -56,4 +56,18 @@ class ChainStep : public Step {
   void range(int64_t low, int64_t high) const;
 };
 
+// A matrix product whose only use is a plain SGD update: w <- w - lr (a b + decay w). A few rows of the gradient at a time
+// are made in cache and used up there; they never go through memory. Each element is what the two calls would give.
+class UpdateStep : public Step {
+ public:
+  const Array *a, *b;    // (m, k) and (k, n): the factors of the gradient
+  const Array* w;        // (m, n), contiguous
+  const Array* settings; // the optimiser's, read at each run
+  void run() override;
+
+ private:
+  template <class T>
+  void run_as();
+};
+
 }  // namespace pn
