@@ -92,10 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("path", help="the folder of the cache")
 
     bench = add("bench", _bench, "time pyneural beside other libraries, in one run")
-    bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks: CASE or CASE/JOB (default: all)")
     bench.add_argument(
-        "--peers", default="", metavar="LIST", help="libraries to compare with, e.g. torch,jax,sklearn,faiss"
+        "--peers", default="", metavar="LIST", help="libraries to compare with, e.g. torch,jax (default: all installed)"
     )
+    bench.add_argument("--threads", type=_positive, metavar="N", help="threads for every library (default: the cores)")
+    bench.add_argument("--quick", action="store_true", help="short measurements and fewer jobs: a try, not a result")
     add_out(bench)
 
     info = add("info", _info, "version, instruction set in use, threads, optional parts")
@@ -363,7 +365,7 @@ def _bench(options: argparse.Namespace) -> int:
     from pyneural import benchmarking
 
     peers = [name for name in options.peers.split(",") if name]
-    return int(benchmarking.main(options.names, peers, options.out) or 0)
+    return benchmarking.main(options.names, peers, options.out, threads=options.threads, quick=options.quick)
 
 
 def _info(options: argparse.Namespace) -> int:

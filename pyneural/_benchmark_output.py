@@ -1,0 +1,104 @@
+"""How benchmarks are shown: times, tables, the bar chart of ratios. Their records are made in ``benchmarking``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+
+def library(way: str) -> str:
+    """The library that a way of a job needs: the first word of its name."""
+    return way.split()[0]
+
+
+def show_time(seconds: float) -> str:
+    """A time with three digits, in the unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= 0.9995 * size:  # what would be rounded to 1000 of the next unit
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def show_bytes(size: float) -> str:
+    """A number of bytes with three digits, in the unit that fits."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size:.0f} B"
+
+
+def table(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
+    """One case as a table: a line for each way of each job."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("job", "way", "min", "median", "spread", "rate", "of roof", "ratio", "goal", "check"):
+        shown.add_column(column, justify="left" if column in ("job", "way", "check") else "right", overflow="fold")
+    for record in records:
+        show = show_time if record["unit"] == "s" else show_bytes
+        for i, (way, w) in enumerate(record["ways"].items()):
+            goal = record["goals"].get("roof" if i == 0 else way)
+            shown.add_row(
+                Text(f"{record['job']}, per {record['step']}" if i == 0 else ""),
+                Text(way, style="bold" if i == 0 else ""),
+                show(w["minimum"]) if "minimum" in w else "",
+                show(w["median"]) if "median" in w else "",
+                f"{w['spread']:.0%}" if "spread" in w else "",
+                f"{w['rate']:.1f} {record['rate_unit']}" if "rate" in w else "",
+                f"{w['of_roof']:.0%}" if "of_roof" in w else "",
+                f"{record['ratios'][way]:.3g}x" if way in record["ratios"] else "",
+                _show_goal(goal, i == 0),
+                Text(w["error"], style="red") if "error" in w else Text("same" if w.get("verified") and i else ""),
+            )
+        shown.add_section()
+    return shown
+
+
+def _show_goal(goal: Mapping[str, Any] | None, roof: bool) -> Any:
+    from rich.text import Text
+
+    if goal is None or "met" not in goal:
+        return ""
+    wanted = f"{goal['goal']:.0%}" if roof else f"{goal['goal']:g}x"
+    return Text(f"{wanted} met" if goal["met"] else f"{wanted} missed", style="green" if goal["met"] else "yellow")
+
+
+def _bars_of(record: Mapping[str, Any]) -> Iterator[tuple[bool, str, float]]:
+    peers = [(way, ratio) for way, ratio in record["ratios"].items() if library(way) != "pyneural"]
+    for i, (way, ratio) in enumerate(peers):
+        yield i == 0, way, ratio
+
+
+def chart(cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
+    """The ratios as bars on a logarithmic axis, one colour per library; None if there is nothing to compare."""
+    from . import plots
+
+    bars = [
+        (f"{name}: {record['job']}" if first else "", way, ratio)
+        for name, records in cases.items()
+        for record in records
+        for first, way, ratio in _bars_of(record)
+    ]
+    if not bars:
+        return None
+    peers = list(dict.fromkeys(library(way) for _, way, _ in bars))
+    colours = {peer: plots.LINES[i % len(plots.LINES)] for i, peer in enumerate(peers)}
+    fig, ax = plots.new(width=8.5, height=1.2 + 0.21 * len(bars))
+    with plots.style():
+        for i, (_, way, ratio) in enumerate(bars):
+            ax.barh(i, ratio - 1, left=1, color=colours[library(way)], height=0.75)
+            ax.text(max(ratio, 1.0), i, f" {ratio:.3g} {way}", va="center", fontsize=7)
+        ax.axvline(1.0, color=plots.INK, linewidth=1)
+        ax.set_xscale("log")
+        ax.set_yticks(range(len(bars)), [job for job, _, _ in bars], fontsize=7)
+        ax.set_ylim(len(bars) - 0.4, -0.6)
+        ax.margins(x=0.25)
+        ax.grid(axis="y", visible=False)
+        ax.set(xlabel="time of the peer / time of pyneural (above 1: pyneural is faster)", title="pyneural bench")
+    return fig
