@@ -1,4 +1,5 @@
-// What engine.pyx needs beside the library's headers: its errors as Python exceptions, the grad mode, borrowed NumPy memory.
+// What engine.pyx needs beside the library's headers: its errors as Python exceptions, the grad mode, borrowed NumPy
+// memory.
 #pragma once
 #include <Python.h>
 

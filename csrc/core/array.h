@@ -16,8 +16,8 @@ struct Storage {
   std::atomic<int64_t> references{1};
   char* data = nullptr;
   size_t bytes = 0;
-  int64_t version = 0;                 // counts writes in place, so that backward can notice a changed saved value
-  void (*release)(void*) = nullptr;    // for borrowed memory
+  int64_t version = 0;               // counts writes in place, so that backward can notice a changed saved value
+  void (*release)(void*) = nullptr;  // for borrowed memory
   void* owner = nullptr;
   bool writable = true;
 
@@ -33,7 +33,8 @@ struct Storage {
   void destroy();
 };
 
-// A window on a Storage: value type, cheap to copy. Strides are in elements and may be 0 (broadcast) or negative (flip).
+// A window on a Storage: value type, cheap to copy. Strides are in elements and may be 0 (broadcast) or negative
+// (flip).
 class Array {
  public:
   Storage* storage = nullptr;
@@ -44,8 +45,14 @@ class Array {
   int64_t strides[kMaxDims];
 
   Array() = default;
-  Array(const Array& other) { copy_window(other); if (storage) storage->retain(); }
-  Array(Array&& other) noexcept { copy_window(other); other.storage = nullptr; }
+  Array(const Array& other) {
+    copy_window(other);
+    if (storage) storage->retain();
+  }
+  Array(Array&& other) noexcept {
+    copy_window(other);
+    other.storage = nullptr;
+  }
   Array& operator=(const Array& other) {
     if (this != &other) {
       if (other.storage) other.storage->retain();
@@ -62,7 +69,9 @@ class Array {
     }
     return *this;
   }
-  ~Array() { if (storage) storage->drop(); }
+  ~Array() {
+    if (storage) storage->drop();
+  }
 
   // Describes a contiguous array of this shape without memory; allocate() then gives it some.
   void describe(DType type, int dims, const int64_t* sizes);
@@ -82,7 +91,9 @@ class Array {
   bool contiguous() const;  // row-major without gaps
   bool same_shape(const Array& other) const;
   template <class T>
-  T* ptr() const { return reinterpret_cast<T*>(data); }
+  T* ptr() const {
+    return reinterpret_cast<T*>(data);
+  }
 
  private:
   void copy_window(const Array& other) {

@@ -19,11 +19,17 @@
 // Each compiled unit of kernels hands out its table under its own namespace.
 #define PN_ISA(name, target, flags, features, xcr0) PN_DECLARE_##target(name)
 #if PN_TARGET_x86
-#define PN_DECLARE_x86(name) namespace pn::name { const Kernels& table(); }
+#define PN_DECLARE_x86(name) \
+  namespace pn::name {       \
+  const Kernels& table();    \
+  }
 #define PN_DECLARE_arm(name)
 #else
 #define PN_DECLARE_x86(name)
-#define PN_DECLARE_arm(name) namespace pn::name { const Kernels& table(); }
+#define PN_DECLARE_arm(name) \
+  namespace pn::name {       \
+  const Kernels& table();    \
+  }
 #endif
 #include "kernels/isa.def"
 #undef PN_ISA
@@ -57,10 +63,10 @@ struct Bit {
   unsigned leaf, reg, bit;  // reg: 0 eax, 1 ebx, 2 ecx, 3 edx
 };
 constexpr Bit kBits[] = {
-    {"sse3", 1, 2, 0},      {"ssse3", 1, 2, 9},     {"fma", 1, 2, 12},      {"cx16", 1, 2, 13},
-    {"sse4_1", 1, 2, 19},   {"sse4_2", 1, 2, 20},   {"movbe", 1, 2, 22},    {"popcnt", 1, 2, 23},
-    {"avx", 1, 2, 28},      {"f16c", 1, 2, 29},     {"bmi1", 7, 1, 3},      {"avx2", 7, 1, 5},
-    {"bmi2", 7, 1, 8},      {"avx512f", 7, 1, 16},  {"avx512dq", 7, 1, 17}, {"avx512cd", 7, 1, 28},
+    {"sse3", 1, 2, 0},      {"ssse3", 1, 2, 9},     {"fma", 1, 2, 12},          {"cx16", 1, 2, 13},
+    {"sse4_1", 1, 2, 19},   {"sse4_2", 1, 2, 20},   {"movbe", 1, 2, 22},        {"popcnt", 1, 2, 23},
+    {"avx", 1, 2, 28},      {"f16c", 1, 2, 29},     {"bmi1", 7, 1, 3},          {"avx2", 7, 1, 5},
+    {"bmi2", 7, 1, 8},      {"avx512f", 7, 1, 16},  {"avx512dq", 7, 1, 17},     {"avx512cd", 7, 1, 28},
     {"avx512bw", 7, 1, 30}, {"avx512vl", 7, 1, 31}, {"lzcnt", 0x80000001, 2, 5}};
 
 bool has_feature(const std::string& feature) {
@@ -100,7 +106,8 @@ const Isa& find(const std::string& name) {
   for (const Isa& isa : kIsas) {
     if (name == isa.name) {
       if (const std::string missing = lacking(isa); !missing.empty())
-        fail<ValueError>("instruction set ", name, ": this CPU lacks", missing, "; choose one of those in pyneural.show_config()");
+        fail<ValueError>("instruction set ", name, ": this CPU lacks", missing,
+                         "; choose one of those in pyneural.show_config()");
       return isa;
     }
     known += std::string(known.empty() ? "" : ", ") + isa.name;

@@ -1,4 +1,5 @@
-// Element types. The order matters: promotion takes the later of two types of one category, and floats win over integers.
+// Element types. The order matters: promotion takes the later of two types of one category, and floats win over
+// integers.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -47,6 +48,7 @@ decltype(auto) visit_dtype(DType t, F&& f) {
 
 template <class T>
 struct dtype_of;
+// clang-format off
 template <> struct dtype_of<bool> { static constexpr DType value = DType::Bool; };
 template <> struct dtype_of<uint8_t> { static constexpr DType value = DType::UInt8; };
 template <> struct dtype_of<int8_t> { static constexpr DType value = DType::Int8; };
@@ -55,5 +57,6 @@ template <> struct dtype_of<int32_t> { static constexpr DType value = DType::Int
 template <> struct dtype_of<int64_t> { static constexpr DType value = DType::Int64; };
 template <> struct dtype_of<float> { static constexpr DType value = DType::Float32; };
 template <> struct dtype_of<double> { static constexpr DType value = DType::Float64; };
+// clang-format on
 
 }  // namespace pn

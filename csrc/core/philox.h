@@ -19,8 +19,6 @@ inline constexpr int kGroupBlocks = 16;
 inline constexpr int kGroupWords = 4 * kGroupBlocks;
 
 // Numbers that a group yields, for draws of that many bytes.
-inline constexpr int64_t group_draws(int64_t bytes) {
-  return kGroupWords * 4 / bytes;
-}
+inline constexpr int64_t group_draws(int64_t bytes) { return kGroupWords * 4 / bytes; }
 
 }  // namespace pn

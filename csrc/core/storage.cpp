@@ -12,8 +12,8 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kSmallest = 64;
-constexpr int kClasses = 24;                         // 64 B ... 512 MB, in powers of two
-constexpr size_t kKeptBytes = size_t{256} << 20;     // at most this much is kept for reuse
+constexpr int kClasses = 24;                      // 64 B ... 512 MB, in powers of two
+constexpr size_t kKeptBytes = size_t{256} << 20;  // at most this much is kept for reuse
 constexpr size_t kKeptPerClass = 64;
 
 int size_class(size_t bytes) {

@@ -17,7 +17,7 @@
 namespace pn {
 namespace {
 
-std::atomic<int> thread_count{0};        // 0: not yet asked for
+std::atomic<int> thread_count{0};  // 0: not yet asked for
 std::atomic<bool> after_fork{false};
 thread_local bool inside_task = false;
 

@@ -1,5 +1,6 @@
 // The border between the library and its kernels: one struct of plain function pointers per instruction set.
-// Only plain pointers, sizes and small structs of them cross it. The kernels behind it are built once per row of isa.def.
+// Only plain pointers, sizes and small structs of them cross it. The kernels behind it are built once per row of
+// isa.def.
 #pragma once
 #include <cstdint>
 

@@ -15,10 +15,17 @@ namespace pn {
 
 void gather(int64_t n, const char* from, int64_t stride, size_t item, char* to) {
   switch (item) {
-    case 1: for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride]; break;
-    case 2: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 2 * i, from + 2 * i * stride, 2); break;
-    case 4: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 4 * i, from + 4 * i * stride, 4); break;
-    default: for (int64_t i = 0; i < n; ++i) std::memcpy(to + 8 * i, from + 8 * i * stride, 8);
+    case 1:
+      for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride];
+      break;
+    case 2:
+      for (int64_t i = 0; i < n; ++i) std::memcpy(to + 2 * i, from + 2 * i * stride, 2);
+      break;
+    case 4:
+      for (int64_t i = 0; i < n; ++i) std::memcpy(to + 4 * i, from + 4 * i * stride, 4);
+      break;
+    default:
+      for (int64_t i = 0; i < n; ++i) std::memcpy(to + 8 * i, from + 8 * i * stride, 8);
   }
 }
 
@@ -26,22 +33,31 @@ namespace {
 
 // ---- integer kernels: the _ANY rows, for the types that need no vector code of their own ----
 
-template <class T> T abs_(T x) { return x < 0 ? static_cast<T>(-x) : x; }
-template <class T> T sign_(T x) { return static_cast<T>((x > 0) - (x < 0)); }
+template <class T>
+T abs_(T x) {
+  return x < 0 ? static_cast<T>(-x) : x;
+}
+template <class T>
+T sign_(T x) {
+  return static_cast<T>((x > 0) - (x < 0));
+}
 // Division by zero gives 0, as in NumPy; the quotient is rounded down and the remainder has b's sign, as in Python.
-template <class T> T floor_divide_(T a, T b) {
+template <class T>
+T floor_divide_(T a, T b) {
   if (b == 0) return 0;
   if (b == static_cast<T>(-1)) return static_cast<T>(0 - static_cast<std::make_unsigned_t<T>>(a));
   const T q = static_cast<T>(a / b);
   return static_cast<T>(q - ((a % b != 0) && ((a < 0) != (b < 0))));
 }
-template <class T> T remainder_(T a, T b) {
+template <class T>
+T remainder_(T a, T b) {
   if (b == 0 || b == static_cast<T>(-1)) return 0;
   const T r = static_cast<T>(a % b);
   return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
 }
 // Wraps on overflow; a negative power of anything but 1 and -1 is 0.
-template <class T> T pow(T a, T b) {
+template <class T>
+T pow(T a, T b) {
   if (b < 0) return a == 1 ? 1 : (a == static_cast<T>(-1) ? (b % 2 ? a : 1) : 0);
   using U = std::make_unsigned_t<T>;
   uint64_t result = 1, base = static_cast<U>(a);
@@ -52,34 +68,34 @@ template <class T> T pow(T a, T b) {
 
 template <class T>
 struct IntegerKernels {
-#define PN_UNARY_ANY(name, ...)                                                          \
-  static void unary_##name(int64_t n, const T* xs, T* ys, const double* parameters) {    \
-    [[maybe_unused]] const double p0 = parameters[0], p1 = parameters[1];                \
-    for (int64_t i = 0; i < n; ++i) {                                                    \
-      const T x = xs[i];                                                                 \
-      ys[i] = static_cast<T>(__VA_ARGS__);                                               \
-    }                                                                                    \
+#define PN_UNARY_ANY(name, ...)                                                       \
+  static void unary_##name(int64_t n, const T* xs, T* ys, const double* parameters) { \
+    [[maybe_unused]] const double p0 = parameters[0], p1 = parameters[1];             \
+    for (int64_t i = 0; i < n; ++i) {                                                 \
+      const T x = xs[i];                                                              \
+      ys[i] = static_cast<T>(__VA_ARGS__);                                            \
+    }                                                                                 \
   }
-#define PN_BINARY_ANY(name, ...)                                                                         \
-  static void binary_##name(int64_t n, const T* as, const T* bs, T* ys) {                                \
-    for (int64_t i = 0; i < n; ++i) {                                                                    \
-      const T a = as[i], b = bs[i];                                                                      \
-      ys[i] = static_cast<T>(__VA_ARGS__);                                                               \
-    }                                                                                                    \
+#define PN_BINARY_ANY(name, ...)                                          \
+  static void binary_##name(int64_t n, const T* as, const T* bs, T* ys) { \
+    for (int64_t i = 0; i < n; ++i) {                                     \
+      const T a = as[i], b = bs[i];                                       \
+      ys[i] = static_cast<T>(__VA_ARGS__);                                \
+    }                                                                     \
   }
-#define PN_COMPARE_ANY(name, ...)                                                                        \
-  static void compare_##name(int64_t n, const T* as, const T* bs, bool* ys) {                            \
-    for (int64_t i = 0; i < n; ++i) {                                                                    \
-      const T a = as[i], b = bs[i];                                                                      \
-      ys[i] = __VA_ARGS__;                                                                               \
-    }                                                                                                    \
+#define PN_COMPARE_ANY(name, ...)                                             \
+  static void compare_##name(int64_t n, const T* as, const T* bs, bool* ys) { \
+    for (int64_t i = 0; i < n; ++i) {                                         \
+      const T a = as[i], b = bs[i];                                           \
+      ys[i] = __VA_ARGS__;                                                    \
+    }                                                                         \
   }
-#define PN_TEST_ANY(name, ...)                                   \
-  static void test_##name(int64_t n, const T* xs, bool* ys) {    \
-    for (int64_t i = 0; i < n; ++i) {                            \
-      const T x = xs[i];                                         \
-      ys[i] = __VA_ARGS__;                                       \
-    }                                                            \
+#define PN_TEST_ANY(name, ...)                                \
+  static void test_##name(int64_t n, const T* xs, bool* ys) { \
+    for (int64_t i = 0; i < n; ++i) {                         \
+      const T x = xs[i];                                      \
+      ys[i] = __VA_ARGS__;                                    \
+    }                                                         \
   }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wtype-limits"
@@ -140,15 +156,15 @@ decltype(auto) visit_number(DType t, F&& f) {
 
 // ---- the driver: any strides to dense pieces ----
 
-constexpr int64_t kPiece = 512;           // elements gathered at a time: operands stay in L1
+constexpr int64_t kPiece = 512;              // elements gathered at a time: operands stay in L1
 constexpr int64_t kTask = int64_t{1} << 15;  // elements per task; below two of them a thread costs more than it brings
-constexpr int64_t kShortRow = 24;         // shorter rows are gathered across row ends rather than run one by one
+constexpr int64_t kShortRow = 24;            // shorter rows are gathered across row ends rather than run one by one
 
-
-// Runs kernel(n, pointers) over the output in dense pieces: pointers[0] is the output, the others the inputs. An operand
-// that is not dense there (strided, or one value for many) is laid out in a buffer of kPiece elements first, which stays in
-// L1: the kernels need one loop each, and a strided operand gives the same bits as a dense one.
-// The kernel comes as a plain function with a context, so that the walk exists once per number of operands, not once per op.
+// Runs kernel(n, pointers) over the output in dense pieces: pointers[0] is the output, the others the inputs. An
+// operand that is not dense there (strided, or one value for many) is laid out in a buffer of kPiece elements first,
+// which stays in L1: the kernels need one loop each, and a strided operand gives the same bits as a dense one. The
+// kernel comes as a plain function with a context, so that the walk exists once per number of operands, not once per
+// op.
 
 template <int N>
 void run_pieces(const Array& out, const Array* const* inputs, Piece piece, const void* context) {
@@ -233,7 +249,8 @@ void broadcast_output(OpCall& call, DType type) {
     int64_t out[kMaxDims];
     if (!broadcast_shapes(dims, shape, call.in[i]->ndim, call.in[i]->shape, &merged, out)) {
       std::string shapes;
-      for (int k = 0; k < call.inputs; ++k) shapes += (k ? (k + 1 < call.inputs ? ", " : " and ") : "") + shape_text(*call.in[k]);
+      for (int k = 0; k < call.inputs; ++k)
+        shapes += (k ? (k + 1 < call.inputs ? ", " : " and ") : "") + shape_text(*call.in[k]);
       fail<ValueError>(call.op->name, ": shapes ", shapes,
                        " do not broadcast; aligned from the right, each pair of sizes must be equal or contain a 1");
     }
@@ -246,7 +263,8 @@ void broadcast_output(OpCall& call, DType type) {
 void infer_same(OpCall& call) { broadcast_output(call, call.in[0]->dtype); }
 void infer_signed(OpCall& call) {
   if (call.in[0]->dtype == DType::Bool)
-    fail<TypeError>(call.op->name, ": bool tensors have no ", call.op->name, "; use logical_not or logical_xor, or convert them");
+    fail<TypeError>(call.op->name, ": bool tensors have no ", call.op->name,
+                    "; use logical_not or logical_xor, or convert them");
   infer_same(call);
 }
 void infer_bool(OpCall& call) { broadcast_output(call, DType::Bool); }
@@ -255,9 +273,13 @@ void infer_where(OpCall& call) { broadcast_output(call, call.in[1]->dtype); }
 // ---- run: one function per kind, the row as template argument ----
 
 template <class T>
-const T* in(const char* p) { return reinterpret_cast<const T*>(p); }
+const T* in(const char* p) {
+  return reinterpret_cast<const T*>(p);
+}
 template <class T>
-T* to(char* p) { return reinterpret_cast<T*>(p); }
+T* to(char* p) {
+  return reinterpret_cast<T*>(p);
+}
 
 // ---- binding: the kernel and the function that unpacks pointers for it ----
 
@@ -342,13 +364,21 @@ void bind_where(const OpCall& call, BoundKernel& k) {
 }
 
 template <Unary kind>
-void bind_unary(const OpCall& call, BoundKernel& k) { bind_unary_kind(call, kind, k); }
+void bind_unary(const OpCall& call, BoundKernel& k) {
+  bind_unary_kind(call, kind, k);
+}
 template <Test kind>
-void bind_test(const OpCall& call, BoundKernel& k) { bind_test_kind(call, kind, k); }
+void bind_test(const OpCall& call, BoundKernel& k) {
+  bind_test_kind(call, kind, k);
+}
 template <Binary kind>
-void bind_binary(const OpCall& call, BoundKernel& k) { bind_binary_kind(call, kind, k); }
+void bind_binary(const OpCall& call, BoundKernel& k) {
+  bind_binary_kind(call, kind, k);
+}
 template <Compare kind>
-void bind_compare(const OpCall& call, BoundKernel& k) { bind_compare_kind(call, kind, k); }
+void bind_compare(const OpCall& call, BoundKernel& k) {
+  bind_compare_kind(call, kind, k);
+}
 template <Ternary kind>
 void bind_ternary(const OpCall& call, BoundKernel& k) {
   call.in[0]->dtype == DType::Float64 ? bind_ternary_type<double>(kind, k) : bind_ternary_type<float>(kind, k);

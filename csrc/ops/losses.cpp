@@ -264,7 +264,8 @@ void infer_require_finite(OpCall& call) {
   require_float(call, 0, "x");
   const Array dense = as_contiguous(*call.in[0]);
   for (int64_t i = 0, n = dense.size(); i < n; ++i) {
-    const double v = dense.dtype == DType::Float32 ? static_cast<double>(dense.ptr<float>()[i]) : dense.ptr<double>()[i];
+    const double v =
+        dense.dtype == DType::Float32 ? static_cast<double>(dense.ptr<float>()[i]) : dense.ptr<double>()[i];
     if (!std::isfinite(v)) fail<NotFinite>("require_finite: element ", i, " of ", n, " is ", v);
   }
 }

@@ -9,8 +9,8 @@ namespace {
 
 // c = a b [+ bias] for one matrix of each.
 template <class T>
-void product(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row, int64_t b_col,
-             T* c, const T* bias) {
+void product(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
+             int64_t b_col, T* c, const T* bias) {
   kernels().of<T>().gemm({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias});
 }
 
@@ -21,8 +21,9 @@ void infer_matmul(OpCall& call) {
                      shape_text(b));
   const int64_t k = a.shape[a.ndim - 1];
   if (b.shape[b.ndim - 2] != k)
-    fail<ValueError>("matmul: ", shape_text(a), " @ ", shape_text(b), ": the first has ", k, " columns but the second has ",
-                     b.shape[b.ndim - 2], " rows; they must be equal (is a transpose missing?)");
+    fail<ValueError>("matmul: ", shape_text(a), " @ ", shape_text(b), ": the first has ", k,
+                     " columns but the second has ", b.shape[b.ndim - 2],
+                     " rows; they must be equal (is a transpose missing?)");
   int dims;
   int64_t shape[kMaxDims];
   if (!broadcast_shapes(a.ndim - 2, a.shape, b.ndim - 2, b.shape, &dims, shape))
@@ -102,14 +103,15 @@ void run_matmul(const OpCall& call) {
 void infer_linear(OpCall& call) {
   const Array &x = *call.in[0], &w = *call.in[1];
   if (w.ndim != 2)
-    fail<ValueError>("linear: weight must have 2 dimensions (out_features, in_features), but its shape is ", shape_text(w));
+    fail<ValueError>("linear: weight must have 2 dimensions (out_features, in_features), but its shape is ",
+                     shape_text(w));
   if (x.ndim < 1) fail<ValueError>("linear: x needs at least 1 dimension; its shape is ()");
   if (x.shape[x.ndim - 1] != w.shape[1])
-    fail<ValueError>("linear: x has ", x.shape[x.ndim - 1], " columns but weight expects ", w.shape[1], " (x is ", shape_text(x),
-                     ", weight is ", shape_text(w), ")");
+    fail<ValueError>("linear: x has ", x.shape[x.ndim - 1], " columns but weight expects ", w.shape[1], " (x is ",
+                     shape_text(x), ", weight is ", shape_text(w), ")");
   if (call.in[2] && (call.in[2]->ndim != 1 || call.in[2]->shape[0] != w.shape[0]))
-    fail<ValueError>("linear: bias has shape ", shape_text(*call.in[2]), " but weight ", shape_text(w), " needs (", w.shape[0],
-                     ",)");
+    fail<ValueError>("linear: bias has shape ", shape_text(*call.in[2]), " but weight ", shape_text(w), " needs (",
+                     w.shape[0], ",)");
   int64_t shape[kMaxDims];
   for (int d = 0; d < x.ndim - 1; ++d) shape[d] = x.shape[d];
   shape[x.ndim - 1] = w.shape[0];
@@ -125,8 +127,8 @@ void linear_of(const OpCall& call) {
   if (!even) row = x.shape[x.ndim - 1];
   for (int d = 0; d < x.ndim - 1; ++d) rows *= x.shape[d];
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
-  product<T>(rows, w.shape[0], w.shape[1], x.ptr<T>(), row, x.strides[x.ndim - 1], w.ptr<T>(), w.strides[1], w.strides[0],
-             call.out[0].ptr<T>(), bias.ptr<T>());
+  product<T>(rows, w.shape[0], w.shape[1], x.ptr<T>(), row, x.strides[x.ndim - 1], w.ptr<T>(), w.strides[1],
+             w.strides[0], call.out[0].ptr<T>(), bias.ptr<T>());
 }
 
 void run_linear(const OpCall& call) {

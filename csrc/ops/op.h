@@ -1,5 +1,6 @@
 // The op table: every primitive op by name, with its rule for the outputs' shape and type and the function that fills
-// them. The other half of each op (NumPy reference, gradient rule, samples) is the record of that name in pyneural/ops/.
+// them. The other half of each op (NumPy reference, gradient rule, samples) is the record of that name in
+// pyneural/ops/.
 #pragma once
 #include <cstdint>
 #include <initializer_list>
@@ -52,25 +53,25 @@ class AttributeReader {
 
 enum OpFlags : unsigned {
   kPlain = 0,
-  kBroadcasts = 1,  // inputs broadcast to the output's shape: gradients are summed back to the inputs' shapes
-  kView = 2,        // the output is a window on input 0: infer() makes it, run() does nothing
-  kInPlace = 4,     // writes into its inputs (those that `writes` marks) and has no outputs
-  kDraws = 8,       // takes numbers from a random stream
-  kTakesIntegers = 16,    // has integer kernels; for other ops the engine converts integers to float32 first
-  kFirstIsCondition = 32, // input 0 is a bool and takes no part in the common type
-  kAnyTypes = 64,         // inputs keep their own types (indices, masks, states): the engine converts nothing
-  kChecksValues = 128,    // infer() looks at values (indices in range): a replay calls it each time
-  kDataShaped = 256,      // the output's shape depends on values: cannot be captured
+  kBroadcasts = 1,         // inputs broadcast to the output's shape: gradients are summed back to the inputs' shapes
+  kView = 2,               // the output is a window on input 0: infer() makes it, run() does nothing
+  kInPlace = 4,            // writes into its inputs (those that `writes` marks) and has no outputs
+  kDraws = 8,              // takes numbers from a random stream
+  kTakesIntegers = 16,     // has integer kernels; for other ops the engine converts integers to float32 first
+  kFirstIsCondition = 32,  // input 0 is a bool and takes no part in the common type
+  kAnyTypes = 64,          // inputs keep their own types (indices, masks, states): the engine converts nothing
+  kChecksValues = 128,     // infer() looks at values (indices in range): a replay calls it each time
+  kDataShaped = 256,       // the output's shape depends on values: cannot be captured
 };
 
 struct Op {
   const char* name;
-  int inputs;   // -1: any number, at least one
+  int inputs;  // -1: any number, at least one
   int outputs;
   unsigned flags;
-  void (*infer)(OpCall&);       // checks the inputs and attributes; describes the outputs (or, for a view, makes them)
-  void (*run)(const OpCall&);   // fills the outputs; must not fail
-  unsigned writes = 0;          // bit i: input i is written
+  void (*infer)(OpCall&);      // checks the inputs and attributes; describes the outputs (or, for a view, makes them)
+  void (*run)(const OpCall&);  // fills the outputs; must not fail
+  unsigned writes = 0;         // bit i: input i is written
   void (*bind)(const OpCall&, BoundKernel&) = nullptr;  // elementwise ops: the kernel for this call's types
 };
 

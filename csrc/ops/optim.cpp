@@ -1,9 +1,9 @@
 // The optimisers' updates: each op moves one parameter, and the state that belongs to it, by one step, in place.
 //
 // Inputs: the parameter w, its gradient g, the state tensors (an empty one stands for a state that the variant lacks),
-// where the rule counts steps the counter (float64, one value, raised by the op itself), and `hyper`, a float64 vector of
-// the group's settings. Settings and counter are read when the op runs and not when it is recorded, so a step size that a
-// schedule changes is never baked into a replay. Formulas: kernels/cpu/optim.inl.
+// where the rule counts steps the counter (float64, one value, raised by the op itself), and `hyper`, a float64 vector
+// of the group's settings. Settings and counter are read when the op runs and not when it is recorded, so a step size
+// that a schedule changes is never baked into a replay. Formulas: kernels/cpu/optim.inl.
 #include <cmath>
 #include <string>
 
@@ -41,14 +41,14 @@ void infer_update(OpCall& call) {
   }
   const Array& hyper = *call.in[2 + states + doubles];
   if (hyper.dtype != DType::Float64 || hyper.size() < settings || !hyper.contiguous())
-    fail<ValueError>(call.op->name, ": hyper must be a contiguous float64 vector of at least ", settings, " entries, got ",
-                     dtype_name(hyper.dtype), " ", shape_text(hyper));
+    fail<ValueError>(call.op->name, ": hyper must be a contiguous float64 vector of at least ", settings,
+                     " entries, got ", dtype_name(hyper.dtype), " ", shape_text(hyper));
 }
 
 // ---- running ----
 
-// f(kernels, n, pointers) on pieces of w, g and the states; pointers of empty states are null. What is not contiguous is
-// worked on in a copy.
+// f(kernels, n, pointers) on pieces of w, g and the states; pointers of empty states are null. What is not contiguous
+// is worked on in a copy.
 template <int states, class F>
 void update(const OpCall& call, const F& f) {
   Array dense[2 + states];
@@ -137,8 +137,8 @@ void run_adadelta(const OpCall& call) {
 void run_adamax(const OpCall& call) {
   const double* h = settings(call);
   const double step = count_step(call, 4);
-  const AdamaxCoefficients c{h[kLr] / (1.0 - std::pow(h[kOwn], step)), h[kDecay],   h[kSign], h[kOwn],
-                             h[kOwn + 1],                              h[kOwn + 2]};
+  const AdamaxCoefficients c{
+      h[kLr] / (1.0 - std::pow(h[kOwn], step)), h[kDecay], h[kSign], h[kOwn], h[kOwn + 1], h[kOwn + 2]};
   update<2>(call, [&](const auto& k, int64_t n, auto* const* p) { k.adamax(n, p[0], p[1], p[2], p[3], c); });
 }
 

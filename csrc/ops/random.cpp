@@ -220,8 +220,8 @@ void infer_permutation(OpCall& call) {
   call.out[0].describe(DType::Int64, 1, &n);
 }
 
-// The key of the next draw, taken from a generator's state, which moves on. The state is read and moved when the op runs, so
-// a replayed step draws new numbers each time.
+// The key of the next draw, taken from a generator's state, which moves on. The state is read and moved when the op
+// runs, so a replayed step draws new numbers each time.
 void infer_draw(OpCall& call) {
   check_key(call, 0);
   const int64_t two = 2;
@@ -232,7 +232,8 @@ void run_draw(const OpCall& call) {
   int64_t* state = call.in[0]->ptr<int64_t>();
   int64_t* key = call.out[0].ptr<int64_t>();
   key[0] = state[0], key[1] = state[call.in[0]->strides[0]];
-  state[call.in[0]->strides[0]] = static_cast<int64_t>(static_cast<uint64_t>(key[1]) + static_cast<uint64_t>(call.attributes.ints[0]));
+  state[call.in[0]->strides[0]] =
+      static_cast<int64_t>(static_cast<uint64_t>(key[1]) + static_cast<uint64_t>(call.attributes.ints[0]));
 }
 
 // Fisher and Yates, from the end: draw i picks the partner of place n - 1 - i.

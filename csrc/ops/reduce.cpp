@@ -20,9 +20,7 @@ namespace {
 constexpr int64_t kTask = int64_t{1} << 15;  // elements per task; below two of them a thread costs more than it brings
 constexpr int64_t kPanel = 512;              // columns per task
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Calls f(low, high) on ranges of [0, units) that hold about kTask elements each, by threads if there is enough work.
 template <class F>
@@ -256,13 +254,9 @@ void infer_wide(OpCall& call) {  // sum, prod
   describe_folded(call, read_axes(call), is_float(t) ? t : DType::Int64);
 }
 
-void infer_same(OpCall& call) {
-  describe_folded(call, read_axes(call), call.in[0]->dtype);
-}
+void infer_same(OpCall& call) { describe_folded(call, read_axes(call), call.in[0]->dtype); }
 
-void infer_bool(OpCall& call) {
-  describe_folded(call, read_axes(call), DType::Bool);
-}
+void infer_bool(OpCall& call) { describe_folded(call, read_axes(call), DType::Bool); }
 
 void infer_mean(OpCall& call) {
   if (!is_float(call.in[0]->dtype))

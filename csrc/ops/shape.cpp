@@ -58,9 +58,7 @@ namespace {
 
 using List = AttributeReader::List;
 
-std::string list_text(List list) {
-  return shape_text(list.count, list.values);
-}
+std::string list_text(List list) { return shape_text(list.count, list.values); }
 
 void check_rank(const OpCall& call, int ndim) {
   if (ndim > kMaxDims) fail<ValueError>(call.op->name, ": a tensor has at most ", kMaxDims, " dimensions, not ", ndim);
@@ -221,9 +219,7 @@ void infer_contiguous(OpCall& call) {
   const Array& x = *call.in[0];
   call.out[0].describe(x.dtype, x.ndim, x.shape);
 }
-void run_contiguous(const OpCall& call) {
-  copy_in_tasks(call.out[0], *call.in[0]);
-}
+void run_contiguous(const OpCall& call) { copy_in_tasks(call.out[0], *call.in[0]); }
 
 void infer_concatenate(OpCall& call) {
   const Array& first = *call.in[0];

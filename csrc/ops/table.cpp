@@ -24,8 +24,8 @@ void execute(OpCall& call) {
 const std::vector<const Op*>& all_ops() {
   static const std::vector<const Op*> ops = [] {
     std::vector<const Op*> all;
-    for (const OpList* family : {&elementwise_ops(), &reduce_ops(), &loss_ops(), &matmul_ops(), &shape_ops(), &index_ops(),
-                                 &random_ops(), &optim_ops()})
+    for (const OpList* family : {&elementwise_ops(), &reduce_ops(), &loss_ops(), &matmul_ops(), &shape_ops(),
+                                 &index_ops(), &random_ops(), &optim_ops()})
       for (const Op& op : *family) all.push_back(&op);
     return all;
   }();
@@ -45,8 +45,8 @@ const Op* find_op(const std::string& name) {
 
 int64_t checked_axis(const OpCall& call, int64_t axis, int ndim) {
   if (axis < -ndim || axis >= ndim)
-    fail<IndexError>(call.op->name, ": dim ", axis, " is out of range for shape ", shape_text(*call.in[0]), " with ", ndim,
-                     " dimensions (use ", -ndim, " to ", ndim - 1, ")");
+    fail<IndexError>(call.op->name, ": dim ", axis, " is out of range for shape ", shape_text(*call.in[0]), " with ",
+                     ndim, " dimensions (use ", -ndim, " to ", ndim - 1, ")");
   return axis < 0 ? axis + ndim : axis;
 }
 

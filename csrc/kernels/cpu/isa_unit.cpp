@@ -1,7 +1,7 @@
-// Every CPU kernel, for one instruction set. CMake compiles this file once per row of isa.def, with PN_ISA_NAME set to the
-// row's name and the row's flags. All code lies in the row's own namespace, so that the linker can never put a function
-// built for one CPU in the place of the same function built for another; for the same reason kernels use no templates of
-// the standard library.
+// Every CPU kernel, for one instruction set. CMake compiles this file once per row of isa.def, with PN_ISA_NAME set to
+// the row's name and the row's flags. All code lies in the row's own namespace, so that the linker can never put a
+// function built for one CPU in the place of the same function built for another; for the same reason kernels use no
+// templates of the standard library.
 #include <stdlib.h>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Loss kernels. Included by isa_unit.cpp inside the namespace of one instruction set, after reduce.inl, whose folds they
-// use: the order of every sum is that of softmax.
+// Loss kernels. Included by isa_unit.cpp inside the namespace of one instruction set, after reduce.inl, whose folds
+// they use: the order of every sum is that of softmax.
 namespace losses {
 
 using reduce::kPiece;

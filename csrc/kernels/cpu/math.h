@@ -153,12 +153,8 @@ PN_MATH Pair<T> divide(Pair<T> n, Pair<T> d) {
   return {q, rest * inverse};
 }
 
-PN_MATH float square_root(float x) {
-  return __builtin_sqrtf(x);
-}
-PN_MATH double square_root(double x) {
-  return __builtin_sqrt(x);
-}
+PN_MATH float square_root(float x) { return __builtin_sqrtf(x); }
+PN_MATH double square_root(double x) { return __builtin_sqrt(x); }
 
 // sqrt(w.hi + w.lo) as a pair; 0 gives 0.
 template <class T>
@@ -169,13 +165,9 @@ PN_MATH Pair<T> sqrt_pair(Pair<T> w) {
 }
 
 // float name(float) and double name(double) from the template name_of.
-#define PN_MATH_BOTH(name)        \
-  PN_MATH float name(float x) {   \
-    return name##_of(x);          \
-  }                               \
-  PN_MATH double name(double x) { \
-    return name##_of(x);          \
-  }
+#define PN_MATH_BOTH(name)                             \
+  PN_MATH float name(float x) { return name##_of(x); } \
+  PN_MATH double name(double x) { return name##_of(x); }
 
 // The order matters: later parts build on earlier ones.
 // clang-format off

@@ -93,9 +93,5 @@ PN_MATH double gelu(double x) {
   return with_sign(a < 0.5 ? near_zero : y, x);
 }
 
-PN_MATH float erf(float x) {
-  return erf_of(x, 3.95f);
-}
-PN_MATH double erf(double x) {
-  return erf_of(x, 5.95);
-}
+PN_MATH float erf(float x) { return erf_of(x, 3.95f); }
+PN_MATH double erf(double x) { return erf_of(x, 5.95); }

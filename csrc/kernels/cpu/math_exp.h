@@ -130,9 +130,7 @@ PN_MATH T silu_of(T x) {
 }
 
 // (sinh(x) / x - 1) / x^2 as a function of z = x^2 <= 1.
-PN_MATH float sinh_poly(float z) {
-  return poly(z, 0x1.555556p-3f, 0x1.1110e2p-7f, 0x1.a020f2p-13f, 0x1.75b7fep-19f);
-}
+PN_MATH float sinh_poly(float z) { return poly(z, 0x1.555556p-3f, 0x1.1110e2p-7f, 0x1.a020f2p-13f, 0x1.75b7fep-19f); }
 
 PN_MATH double sinh_poly(double z) {
   return poly(z, 0x1.5555555555556p-3, 0x1.1111111111020p-7, 0x1.a01a01a036d52p-13, 0x1.71de3a3b589dbp-19,

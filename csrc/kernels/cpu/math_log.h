@@ -154,12 +154,8 @@ PN_MATH T atanh_of(T x) {
 }
 
 PN_MATH_BOTH(log)
-PN_MATH float log2(float x) {
-  return log_in_base<float>(x, {1, 0}, {0x1.714p+0f, 0x1.47652cp-12f});
-}
-PN_MATH double log2(double x) {
-  return log_in_base<double>(x, {1, 0}, {0x1.715476p+0, 0x1.4ae0bf85ddf44p-26});
-}
+PN_MATH float log2(float x) { return log_in_base<float>(x, {1, 0}, {0x1.714p+0f, 0x1.47652cp-12f}); }
+PN_MATH double log2(double x) { return log_in_base<double>(x, {1, 0}, {0x1.715476p+0, 0x1.4ae0bf85ddf44p-26}); }
 PN_MATH float log10(float x) {
   return log_in_base<float>(x, {0x1.344p-2f, 0x1.3509f8p-18f}, {0x1.bcap-2f, 0x1.7b1526p-14f});
 }

@@ -37,12 +37,8 @@ PN_MATH TrigReduced<double> trig_reduce(double x) {
 }
 
 // (sin(r) / r - 1) / z and (cos(r) - 1 + z / 2) / z^2 as functions of z = r^2, |r| <= pi / 4.
-PN_MATH float sin_poly(float z) {
-  return poly(z, -0x1.555546p-3f, 0x1.11076ep-7f, -0x1.994df6p-13f);
-}
-PN_MATH float cos_poly(float z) {
-  return poly(z, 0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0cep-16f);
-}
+PN_MATH float sin_poly(float z) { return poly(z, -0x1.555546p-3f, 0x1.11076ep-7f, -0x1.994df6p-13f); }
+PN_MATH float cos_poly(float z) { return poly(z, 0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0cep-16f); }
 
 PN_MATH double sin_poly(double z) {
   return poly(z, -0x1.5555555555548p-3, 0x1.111111110f716p-7, -0x1.a01a019be313fp-13, 0x1.71de354ddde6cp-19,
@@ -207,9 +203,5 @@ PN_MATH_BOTH(tan)
 PN_MATH_BOTH(asin)
 PN_MATH_BOTH(acos)
 PN_MATH_BOTH(atan)
-PN_MATH float atan2(float y, float x) {
-  return atan2_of(y, x);
-}
-PN_MATH double atan2(double y, double x) {
-  return atan2_of(y, x);
-}
+PN_MATH float atan2(float y, float x) { return atan2_of(y, x); }
+PN_MATH double atan2(double y, double x) { return atan2_of(y, x); }

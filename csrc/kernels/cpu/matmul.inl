@@ -59,64 +59,32 @@ inline void store(T* p, typename Vector<T, L>::type v) {
 
 // a * b + c with one rounding where the instruction set has it; with two in the base set.
 #if defined(__AVX512F__)
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
-  return _mm512_fmadd_ps(a, b, c);
-}
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
-  return _mm512_fmadd_pd(a, b, c);
-}
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return _mm512_fmadd_ps(a, b, c); }
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return _mm512_fmadd_pd(a, b, c); }
 #elif defined(__AVX2__) && defined(__FMA__)
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
-  return _mm256_fmadd_ps(a, b, c);
-}
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
-  return _mm256_fmadd_pd(a, b, c);
-}
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return _mm256_fmadd_ps(a, b, c); }
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return _mm256_fmadd_pd(a, b, c); }
 #elif defined(__aarch64__)
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
-  return vfmaq_f32(c, a, b);
-}
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
-  return vfmaq_f64(c, a, b);
-}
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return vfmaq_f32(c, a, b); }
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return vfmaq_f64(c, a, b); }
 #else
-inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) {
-  return a * b + c;
-}
-inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) {
-  return a * b + c;
-}
+inline V<float> multiply_add(V<float> a, V<float> b, V<float> c) { return a * b + c; }
+inline V<double> multiply_add(V<double> a, V<double> b, V<double> c) { return a * b + c; }
 #endif
 #if defined(__FMA__) || defined(__aarch64__)
-inline float multiply_add(float a, float b, float c) {
-  return __builtin_fmaf(a, b, c);
-}
-inline double multiply_add(double a, double b, double c) {
-  return __builtin_fma(a, b, c);
-}
+inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+inline double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
 #else
-inline float multiply_add(float a, float b, float c) {
-  return a * b + c;
-}
-inline double multiply_add(double a, double b, double c) {
-  return a * b + c;
-}
+inline float multiply_add(float a, float b, float c) { return a * b + c; }
+inline double multiply_add(double a, double b, double c) { return a * b + c; }
 #endif
 
 // The first `lanes` elements of a vector, the others 0 and their addresses untouched.
 #if defined(__AVX512F__)
-inline V<float> load_part(const float* p, int lanes) {
-  return _mm512_maskz_loadu_ps((1u << lanes) - 1, p);
-}
-inline V<double> load_part(const double* p, int lanes) {
-  return _mm512_maskz_loadu_pd((1u << lanes) - 1, p);
-}
-inline void store_part(float* p, V<float> v, int lanes) {
-  _mm512_mask_storeu_ps(p, (1u << lanes) - 1, v);
-}
-inline void store_part(double* p, V<double> v, int lanes) {
-  _mm512_mask_storeu_pd(p, (1u << lanes) - 1, v);
-}
+inline V<float> load_part(const float* p, int lanes) { return _mm512_maskz_loadu_ps((1u << lanes) - 1, p); }
+inline V<double> load_part(const double* p, int lanes) { return _mm512_maskz_loadu_pd((1u << lanes) - 1, p); }
+inline void store_part(float* p, V<float> v, int lanes) { _mm512_mask_storeu_ps(p, (1u << lanes) - 1, v); }
+inline void store_part(double* p, V<double> v, int lanes) { _mm512_mask_storeu_pd(p, (1u << lanes) - 1, v); }
 #else
 #if defined(__AVX2__) && defined(__FMA__)
 inline V<float> load_part(const float* p, int lanes) {
@@ -333,18 +301,10 @@ struct Scratch {
 };
 static thread_local Scratch scratch;
 
-inline int64_t pieces_of(int64_t n, int64_t unit) {
-  return (n + unit - 1) / unit;
-}
-inline int64_t round_up(int64_t n, int64_t unit) {
-  return pieces_of(n, unit) * unit;
-}
-inline int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
-inline int64_t larger(int64_t a, int64_t b) {
-  return a < b ? b : a;
-}
+inline int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
+inline int64_t round_up(int64_t n, int64_t unit) { return pieces_of(n, unit) * unit; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // The definition, for tiny products, and where memory for copies cannot be had.
 template <class T>
@@ -506,9 +466,5 @@ void run(const Gemm<T>& given) {
 
 }  // namespace matmul
 
-void gemm_f32(const Gemm<float>& g) {
-  matmul::run(g);
-}
-void gemm_f64(const Gemm<double>& g) {
-  matmul::run(g);
-}
+void gemm_f32(const Gemm<float>& g) { matmul::run(g); }
+void gemm_f64(const Gemm<double>& g) { matmul::run(g); }

@@ -94,9 +94,7 @@ PN_MATH void draw(Stream s, int64_t n, T* y, const F& f) {
 }
 
 // u in [0, 1): multiples of 2^-24 from a word, of 2^-53 from two.
-PN_MATH float unit(uint32_t w) {
-  return (float)(int32_t)(w >> 8) * 0x1p-24f;
-}
+PN_MATH float unit(uint32_t w) { return (float)(int32_t)(w >> 8) * 0x1p-24f; }
 PN_MATH double unit(uint32_t high, uint32_t low) {
   return ((double)(int32_t)(high >> 5) * 0x1p26 + (double)(int32_t)(low >> 6)) * 0x1p-53;
 }
