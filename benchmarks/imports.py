@@ -37,7 +37,7 @@ def importing(name: str, first: str = "") -> Any:
 def installed_size(name: str) -> float:
     """Bytes of a library's files, compiled Python aside: its package folder and all that its distributions brought."""
     spec = importlib.util.find_spec(name)
-    files = {f for folder in spec.submodule_search_locations or () for f in Path(folder).rglob("*")} if spec else set()
+    files = set(Path(spec.origin).parent.rglob("*")) if spec and spec.origin else set()
     for distribution in LIBRARIES[name]:
         files |= {Path(str(f.locate())) for f in importlib.metadata.files(distribution) or ()}
     own = {f.resolve() for f in files if "__pycache__" not in f.parts and f.is_file()}
