@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as _np
 
+from . import _openmp as _openmp  # before anything that loads the extensions
 from . import tensor as _tensor_module
 from .tensor import (
     Tensor,
