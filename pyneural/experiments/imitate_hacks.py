@@ -122,7 +122,7 @@ def run(e: Run) -> None:
         units apart, and a huge start sits where every phi is flat. A larger a is crisper, and with the mix it is as
         stable.
 
-        The reference values of the mix (0.0048 and 0.0054, 0.019 after 10 epochs) are those of points taken in a fixed
+        The reference values of the mix (0.0048 and 0.0054, 0.019 after 10 epochs) agree with points taken in a fixed
         order, which the last change shows; everything else draws a new order in each epoch. The reference value of
         eta = 0.1, 0.207, is not met: no seed gets stuck there, nor with fixed order (0.009 to 0.020) or a = 10 (0.03 to
         0.07); of six networks with eta = 0.5 two end near it. Step sizes shrink from the third epoch on, for each

@@ -233,7 +233,7 @@ def draw(e: Run, curves: dict[tuple[str, str], Series]) -> None:
                 series = {k: np.array(curves[start, activation][k]) for k in ("train loss", "val loss")}
                 epochs = np.arange(1, len(series["val loss"]) + 1)
                 plots.lines(epochs, series, title=f"{start}, {activation}", xlabel="epoch", log=log, axes=ax)
-                ratio = np.nanmax(series["val loss"]) / np.nanmin(series["train loss"])
+                ratio = series["val loss"].max() / series["train loss"].min()
                 if log and ratio < 5:
                     ax.yaxis.set_minor_formatter("{x:.5g}")
                 if np.isnan(ratio):
