@@ -134,6 +134,11 @@ void infer_expand(OpCall& call) {
   if (!right)
     fail<ValueError>("expand: x of shape ", shape_text(x), " does not expand to ", list_text(wanted),
                      "; aligned from the right, each size of x must be 1 or the wanted one (-1 keeps it)");
+  // The number of elements must stay countable: everything behind relies on it.
+  int64_t elements = 1;
+  for (int d = 0; d < wanted.count; ++d)
+    if (shape[d] > 0 && __builtin_mul_overflow(elements, shape[d], &elements))
+      fail<ValueError>("expand: ", list_text(wanted), " has more elements than can be counted");
   call.out[0] = expanded(x, wanted.count, shape);
 }
 

@@ -1,0 +1,211 @@
+"""The tensor: memory shared with NumPy, dtypes, promotion, writes in place, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+
+import numpy as np
+import pytest
+
+import pyneural as pn
+
+
+def test_from_numpy_shares_memory_both_ways():
+    a = np.arange(6, dtype=np.float32).reshape(2, 3)
+    t = pn.from_numpy(a)
+    a[0, 0] = 7
+    assert t[0, 0].item() == 7
+    np.asarray(t)[1, 2] = -1
+    assert a[1, 2] == -1
+    assert np.shares_memory(np.asarray(t), a)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a.T,
+        lambda a: a[::-1],
+        lambda a: a[:, ::2],
+        lambda a: a[1:, -1::-2],
+        lambda a: a[None],
+        lambda a: a[0, 0, None],
+    ],
+)
+def test_any_strides_are_taken_as_they_are(view):
+    a = np.arange(24, dtype=np.float64).reshape(4, 6)
+    v = view(a)
+    t = pn.from_numpy(v)
+    assert np.shares_memory(np.asarray(t), a)
+    assert np.array_equal(np.asarray(t), v)
+    assert np.array_equal(np.asarray(t + 1), v + 1)
+
+
+def test_memory_outlives_either_side():
+    t = pn.from_numpy(np.full(1000, 3.0))
+    gc.collect()
+    assert t.sum().item() == 3000
+    a = np.asarray(pn.tensor(np.full(1000, 2.0)) * 2)
+    gc.collect()
+    assert a.sum() == 4000
+
+
+def test_read_only_memory_is_readable_and_not_writable():
+    a = np.zeros(3)
+    a.flags.writeable = False
+    t = pn.from_numpy(a)
+    assert not np.asarray(t).flags.writeable
+    assert (t + 1).sum().item() == 3
+    with pytest.raises(ValueError, match="read-only"):
+        t.add_(1)
+    with pytest.raises(ValueError, match="read-only"):
+        t[0] = 1
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64"])
+def test_dtypes_round_trip(dtype):
+    a = np.array([0, 1, 1], dtype)
+    t = pn.tensor(a)
+    assert t.dtype == np.dtype(dtype)
+    assert np.array_equal(np.asarray(t), a)
+    assert t.tolist() == a.tolist()
+
+
+def test_default_dtypes():
+    assert pn.tensor([1.0, 2.0]).dtype == np.float32
+    assert pn.tensor(1.5).dtype == np.float32
+    assert pn.tensor([1, 2]).dtype == np.int64
+    assert pn.tensor(True).dtype == np.bool_
+    assert pn.tensor(np.ones(2)).dtype == np.float64
+    assert pn.zeros(2).dtype == np.float32
+    assert pn.arange(3).dtype == np.int64
+    assert pn.arange(0.0, 1.0, 0.5).dtype == np.float32
+
+
+def test_promotion_is_by_kind_first():
+    f4, f8, i8, b = pn.ones(2), pn.ones(2, dtype=np.float64), pn.ones(2, dtype=np.int64), pn.ones(2, dtype=np.bool_)
+    assert (f4 + f8).dtype == np.float64
+    assert (f4 * i8).dtype == np.float32
+    assert (i8 / i8).dtype == np.float32
+    assert (i8 + b).dtype == np.int64
+    assert (b + b).dtype == np.bool_
+    assert (b * b).tolist() == [True, True]
+    assert (f4 * 0.1).dtype == np.float32
+    assert (f4 * np.float64(0.1)).dtype == np.float32
+    assert (f4 * pn.tensor(np.float64(0.1))).dtype == np.float32
+    assert (i8 * 0.5).dtype == np.float32
+    assert (f8 * 0.1)[0].item() == 0.1
+    assert (f4 == f8).dtype == np.bool_
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros(2, np.float16), "float16 is not supported"),
+        (np.zeros(2, np.complex64), "complex64 is not supported"),
+        (np.zeros(2, ">f4"), "byte order"),
+        (np.zeros((1,) * 9), "9 dimensions"),
+        ([1, 2], "NumPy array"),
+    ],
+)
+def test_from_numpy_refuses(value, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        pn.from_numpy(value)
+
+
+@pytest.mark.parametrize("value", ["text", [1, "a"], object(), {1: 2}, [[1, 2], [3]]])
+def test_tensor_refuses_what_is_no_number(value):
+    with pytest.raises(TypeError, match="tensor"):
+        pn.tensor(value)
+
+
+def test_misaligned_memory_is_refused():
+    raw = np.zeros(17, np.uint8)
+    odd = raw[1:].view(np.float32)
+    with pytest.raises(TypeError, match="aligned"):
+        pn.from_numpy(odd)
+
+
+def test_item_and_truth():
+    assert pn.tensor([[2.5]]).item() == 2.5
+    assert float(pn.tensor(3)) == 3.0
+    assert int(pn.tensor(3.7)) == 3
+    assert [10, 20, 30][pn.tensor(1)] == 20
+    assert bool(pn.tensor(1.0))
+    assert not pn.tensor([0])
+    with pytest.raises(ValueError, match=r"2 elements \(shape \(2,\)\)"):
+        pn.ones(2).item()
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(pn.ones(2))
+    with pytest.raises(TypeError, match="integer tensor"):
+        [1, 2][pn.tensor(1.0)]
+
+
+def test_writes_in_place_change_every_view():
+    base = pn.zeros(2, 3)
+    row = base[1]
+    row += 2
+    row *= 3
+    base[0, 1:] = pn.tensor([4, 5])
+    assert base.tolist() == [[0, 4, 5], [6, 6, 6]]
+    base.fill_(1).sub_(0.5).div_(2).clamp_(max=0.2)
+    assert np.allclose(np.asarray(row), 0.2)
+    with pytest.raises(ValueError, match=r"shape \(4,\) does not fit into shape \(2, 3\)"):
+        base.copy_(pn.ones(4))
+
+
+def test_overlapping_copies_read_before_they_write():
+    t = pn.arange(6)
+    t[1:] = t[:-1]
+    assert t.tolist() == [0, 0, 1, 2, 3, 4]
+    a = np.arange(6)
+    pn.from_numpy(a[1:]).copy_(pn.from_numpy(a[:-1]))
+    assert a.tolist() == [0, 0, 1, 2, 3, 4]
+
+
+def test_float_to_integer_saturates():
+    t = pn.tensor(np.array([1.9, -1.9, np.nan, np.inf, -np.inf, 300.0]))
+    assert t.to(np.uint8).tolist() == [1, 0, 0, 255, 0, 255]
+    assert t.to(np.int64).tolist()[:3] == [1, -1, 0]
+    assert t.long().tolist()[3:5] == [np.iinfo(np.int64).max, np.iinfo(np.int64).min]
+
+
+def test_copies_and_pickles_are_independent():
+    t = pn.tensor([1.0, 2.0], requires_grad=True)
+    t.sum().backward()
+    for twin in (copy.deepcopy(t), pickle.loads(pickle.dumps(t)), t.clone().detach()):
+        assert np.array_equal(np.asarray(twin), np.asarray(t))
+        assert not np.shares_memory(np.asarray(twin), np.asarray(t))
+    assert copy.deepcopy(t).requires_grad
+    assert np.array_equal(np.asarray(copy.deepcopy(t).grad), [1, 1])
+    with pytest.raises(RuntimeError, match="clone"):
+        copy.deepcopy(t * 2)
+
+
+def test_numpy_on_the_left_gives_a_tensor():
+    t = pn.ones(2, requires_grad=True)
+    y = np.array([2.0, 3.0], np.float32) * t
+    assert isinstance(y, pn.Tensor)
+    assert y.requires_grad
+    assert (np.float32(2) - t).tolist() == [1, 1]
+
+
+def test_repr_shows_values_dtype_and_tape():
+    assert repr(pn.tensor([1.0, 2.0])) == "tensor([1., 2.])"
+    assert "dtype=float64" in repr(pn.ones(1, dtype=np.float64))
+    assert "requires_grad=True" in repr(pn.ones(1, requires_grad=True))
+    assert "grad_fn=<mul" in repr(pn.ones(1, requires_grad=True) * 2)
+    assert f"{pn.tensor(0.12345):.2f}" == "0.12"
+
+
+def test_none_is_refused_by_name():
+    with pytest.raises(TypeError, match="add: b is None"):
+        pn.add(pn.ones(2), None)
+    with pytest.raises(TypeError, match="linear: weight is None"):
+        pn.linear(pn.ones(2, 3), None)
+
+
+def test_too_large_shapes_are_refused():
+    with pytest.raises((ValueError, MemoryError)):
+        pn.tensor(1.0).expand(2**40, 2**30).contiguous()
