@@ -80,17 +80,22 @@ def train(
     # Step sizes differ between the networks: they weigh the losses, and the optimiser's own is 1.
     step = pn.tensor(np.full((count, 1, 1), eta, np.float32))
     optimizer = optim.SGD(nets.parameters(), lr=1.0)
+
+    @pn.compile  # recorded once, then replayed: the steps are too small to be taken one op at a time
+    def move(x: pn.Tensor, y: pn.Tensor, step: pn.Tensor) -> None:
+        error = pn.square(nets(x) - y)
+        loss = (step * (error if summed else error / error.shape[1])).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
     generators = [np.random.default_rng([s, 1]) for s in range(count)]
     mse = [np.mean((nets.values(x) - y) ** 2, axis=1)]
     for epoch in range(1, epochs + 1):
         order = np.stack([g.permutation(n) if shuffle else np.arange(n) for g in generators])
         xs, ys = pn.tensor(x[order]), pn.tensor(y[order][..., None])
         for rows in (slice(i, i + batch) for i in range(0, n, batch)):
-            error = pn.square(nets(xs[:, rows]) - ys[:, rows])
-            loss = (step * (error if summed else error / error.shape[1])).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            move(xs[:, rows], ys[:, rows], step)
         mse.append(np.mean((nets.values(x) - y) ** 2, axis=1))
         if shrink < 1 and epoch >= 3:
             step *= pn.tensor(np.where(mse[-1] > mse[-2], shrink, 1.0).astype(np.float32)[:, None, None])
