@@ -130,20 +130,21 @@ bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 &&
 
 }  // namespace
 
-// Groups of instructions that become one step: [first, last) in order. Elementwise neighbours of one shape are chained, as
-// long as each reads what the chain makes element by element.
+// Groups of instructions that become one step: [first, last) in order. Elementwise neighbours of one shape are chained,
+// as long as each reads what the chain makes element by element.
 struct Group {
   enum Kind { kCall, kChain, kUpdate } kind;
   size_t first, last;
 };
 
-// Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself read it?
+// Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself
+// read it?
 static bool is_update(const Instruction& product, const Instruction& update) {
   static const Op *const matmul = find_op("matmul"), *const sgd = find_op("sgd_");
   return product.op == matmul && update.op == sgd && update.in[1].slot == product.out[0].slot &&
          product.out[0].window.ndim == 2 && product.out[0].window.size() > 0 && update.in[0].window.contiguous() &&
-         dense_full(update.in[1].window, product.out[0].window) &&
-         product.in[0].slot != update.in[0].slot && product.in[1].slot != update.in[0].slot;
+         dense_full(update.in[1].window, product.out[0].window) && product.in[0].slot != update.in[0].slot &&
+         product.in[1].slot != update.in[0].slot;
 }
 
 static std::vector<Group> group(const std::vector<Instruction>& instructions, bool fuse) {
@@ -163,7 +164,8 @@ static std::vector<Group> group(const std::vector<Instruction>& instructions, bo
     std::vector<int> made;
     size_t end = i;
     int buffers = 0;
-    while (end < instructions.size() && chainable(instructions[end]) && instructions[end].out[0].window.same_shape(shape)) {
+    while (end < instructions.size() && chainable(instructions[end]) &&
+           instructions[end].out[0].window.same_shape(shape)) {
       const Instruction& next = instructions[end];
       bool fits = true;
       int more = 1;
@@ -186,8 +188,8 @@ static std::vector<Group> group(const std::vector<Instruction>& instructions, bo
   return groups;
 }
 
-// Moves a product that makes a gradient to just before the update that is its only reader, so that both can be one step.
-// Later is always right for a call whose inputs nobody writes in between.
+// Moves a product that makes a gradient to just before the update that is its only reader, so that both can be one
+// step. Later is always right for a call whose inputs nobody writes in between.
 void Program::bring_updates_together() {
   for (size_t j = instructions_.size(); j-- > 1;) {
     if (instructions_[j].in.size() < 2 || !(instructions_[j].op->flags & kInPlace)) continue;
@@ -206,7 +208,8 @@ void Program::bring_updates_together() {
         if (instructions_[t].op->writes >> k & 1)
           for (const Operand& factor : instructions_[i].in) movable &= factor.slot != instructions_[t].in[k].slot;
     if (!movable) continue;
-    std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(i), instructions_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+    std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(i),
+                instructions_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
                 instructions_.begin() + static_cast<std::ptrdiff_t>(j));
   }
 }
@@ -219,7 +222,8 @@ void Program::finish(const Passes& passes) {
   if (passes.drop_unread) drop_unread();
   if (passes.fuse) bring_updates_together();
 
-  // When each temporary is first and last touched, in groups; what only passes between links of one chain needs no memory.
+  // When each temporary is first and last touched, in groups; what only passes between links of one chain needs no
+  // memory.
   const std::vector<Group> groups = group(instructions_, passes.fuse);
   constexpr int64_t never = -1, end = std::numeric_limits<int64_t>::max();
   std::vector<int64_t> first(slots_.size(), never), last(slots_.size(), never);
@@ -237,12 +241,14 @@ void Program::finish(const Passes& passes) {
       for (const Operand& o : instructions_[i].out) touch(o);
     }
   }
-  for (const Operand& r : result_operands_) last[static_cast<size_t>(r.slot)] = end, inside[static_cast<size_t>(r.slot)] = false;
+  for (const Operand& r : result_operands_)
+    last[static_cast<size_t>(r.slot)] = end, inside[static_cast<size_t>(r.slot)] = false;
 
   std::vector<size_t> order;
   for (size_t s = 0; s < slots_.size(); ++s)
     if (slots_[s].kind == Slot::kTemporary && first[s] != never && !inside[s]) order.push_back(s);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return slots_[a].storage->bytes > slots_[b].storage->bytes; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return slots_[a].storage->bytes > slots_[b].storage->bytes; });
   // The largest first, each at the lowest offset that is free all its life.
   std::vector<size_t> placed;
   arena_bytes_ = 0;
@@ -271,7 +277,8 @@ void Program::finish(const Passes& passes) {
   const auto relative = [&](Operand& o) {
     if (o.slot < 0) return;
     const Slot& s = slots_[static_cast<size_t>(o.slot)];
-    const char* base = s.kind == Slot::kArgument ? argument_data_[static_cast<size_t>(s.argument)].first : s.storage->data;
+    const char* base =
+        s.kind == Slot::kArgument ? argument_data_[static_cast<size_t>(s.argument)].first : s.storage->data;
     o.window.data = reinterpret_cast<char*>(o.window.data - base);
   };
   for (Instruction& i : instructions_) {
@@ -325,7 +332,8 @@ void Program::build_steps(bool fuse) {
   };
   for (const Group& g : group(instructions_, fuse)) {
     // A product whose gradient somebody else reads as well keeps its memory, and its own step.
-    const bool update = g.kind == Group::kUpdate && slots_[static_cast<size_t>(instructions_[g.first].out[0].slot)].arena < 0;
+    const bool update =
+        g.kind == Group::kUpdate && slots_[static_cast<size_t>(instructions_[g.first].out[0].slot)].arena < 0;
     if (update) {
       auto step = std::make_unique<UpdateStep>();
       const Instruction &product = instructions_[g.first], &change = instructions_[g.first + 1];
@@ -432,7 +440,8 @@ std::string Program::difference(const Program& other) const {
     if (a.in.size() != b.in.size()) return where + " has another number of inputs in the other run";
     const Attributes &x = a.attributes, &y = b.attributes;
     if (x.int_count != y.int_count || std::memcmp(x.ints, y.ints, sizeof(int64_t) * static_cast<size_t>(x.int_count)) ||
-        x.real_count != y.real_count || std::memcmp(x.reals, y.reals, sizeof(double) * static_cast<size_t>(x.real_count)))
+        x.real_count != y.real_count ||
+        std::memcmp(x.reals, y.reals, sizeof(double) * static_cast<size_t>(x.real_count)))
       return where + " has other attributes in the other run: a Python number in the step changes from call to call";
     for (size_t k = 0; k < a.in.size(); ++k) {
       const Operand &p = a.in[k], &q = b.in[k];
@@ -441,9 +450,11 @@ std::string Program::difference(const Program& other) const {
         continue;
       }
       if (!same_window(p.window, q.window))
-        return where + ": input " + std::to_string(k) + " is " + text(p.window) + " in one run, " + text(q.window) + " in the other";
+        return where + ": input " + std::to_string(k) + " is " + text(p.window) + " in one run, " + text(q.window) +
+               " in the other";
       const Slot &s = slots_[static_cast<size_t>(p.slot)], &t = other.slots_[static_cast<size_t>(q.slot)];
-      if (p.slot != q.slot || s.kind != t.kind) return where + ": input " + std::to_string(k) + " comes from elsewhere in the other run";
+      if (p.slot != q.slot || s.kind != t.kind)
+        return where + ": input " + std::to_string(k) + " comes from elsewhere in the other run";
       if (s.kind != Slot::kOutside || s.storage == t.storage) continue;
       // Made anew in each run: a constant of the step, if its bytes agree.
       if (s.storage->bytes != t.storage->bytes || std::memcmp(s.storage->data, t.storage->data, s.storage->bytes))
@@ -452,7 +463,8 @@ std::string Program::difference(const Program& other) const {
     }
   }
   if (instructions_.size() != other.instructions_.size())
-    return "one run has " + std::to_string(instructions_.size()) + " calls, the other " + std::to_string(other.instructions_.size());
+    return "one run has " + std::to_string(instructions_.size()) + " calls, the other " +
+           std::to_string(other.instructions_.size());
   return "";
 }
 

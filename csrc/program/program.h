@@ -5,8 +5,9 @@
 // optimiser's state and settings, random streams, constants), or a temporary that the step itself makes. Views were
 // resolved while recording: an operand is a window on a slot.
 //
-// finish() drops calls that nobody reads, fuses others where that keeps the bits, and lays all temporaries into one arena by
-// their lifetimes. run() then allocates nothing and reads every setting, counter and stream where it lives, at that moment.
+// finish() drops calls that nobody reads, fuses others where that keeps the bits, and lays all temporaries into one
+// arena by their lifetimes. run() then allocates nothing and reads every setting, counter and stream where it lives, at
+// that moment.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -73,7 +74,7 @@ class Program {
   // kernels anew. Throws what the checks of the ops throw (an index out of range); nothing else can fail.
   void run(const Array* const* arguments);
   size_t result_count() const { return result_operands_.size(); }
-  void copy_results(Array* to) const;  // new arrays with the results of the last run
+  void copy_results(Array* to) const;                                 // new arrays with the results of the last run
   const Array& result(size_t i) const { return *result_arrays_[i]; }  // where it lies until the next run
 
   // ---- looking at it ----
@@ -101,7 +102,7 @@ class Program {
 
   Array arena_;
   int64_t arena_bytes_ = 0, captured_bytes_ = 0;
-  std::deque<Array> arrays_;                       // the operands that steps point to; a deque, so that they stay put
+  std::deque<Array> arrays_;  // the operands that steps point to; a deque, so that they stay put
   struct Patch {
     Array* array;
     int argument;

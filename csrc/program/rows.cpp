@@ -25,9 +25,11 @@ void take_rows(const Array& from, const int64_t* rows, int64_t n, const void* ta
     const char* source = from.data + rows[i] * from_row;
     char* target = to.data + i * to_row;
     if (table && to.dtype == DType::Float32)
-      look_up(width, reinterpret_cast<const uint8_t*>(source), static_cast<const float*>(table), reinterpret_cast<float*>(target));
+      look_up(width, reinterpret_cast<const uint8_t*>(source), static_cast<const float*>(table),
+              reinterpret_cast<float*>(target));
     else if (table)
-      look_up(width, reinterpret_cast<const uint8_t*>(source), static_cast<const double*>(table), reinterpret_cast<double*>(target));
+      look_up(width, reinterpret_cast<const uint8_t*>(source), static_cast<const double*>(table),
+              reinterpret_cast<double*>(target));
     else if (from.dtype == to.dtype)
       std::memcpy(target, source, static_cast<size_t>(to_row));
     else

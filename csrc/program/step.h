@@ -25,8 +25,8 @@ class CallStep : public Step {
   }
 };
 
-// Elementwise calls of one shape, run tile by tile: what one leaves for the next stays in L1. Each call does what it would
-// do alone, element by element, so the bits are the same.
+// Elementwise calls of one shape, run tile by tile: what one leaves for the next stays in L1. Each call does what it
+// would do alone, element by element, so the bits are the same.
 class ChainStep : public Step {
  public:
   static constexpr int64_t kTile = 512;
@@ -56,13 +56,14 @@ class ChainStep : public Step {
   void range(int64_t low, int64_t high) const;
 };
 
-// A matrix product whose only use is a plain SGD update: w <- w - lr (a b + decay w). A few rows of the gradient at a time
-// are made in cache and used up there; they never go through memory. Each element is what the two calls would give.
+// A matrix product whose only use is a plain SGD update: w <- w - lr (a b + decay w). A few rows of the gradient at a
+// time are made in cache and used up there; they never go through memory. Each element is what the two calls would
+// give.
 class UpdateStep : public Step {
  public:
-  const Array *a, *b;    // (m, k) and (k, n): the factors of the gradient
-  const Array* w;        // (m, n), contiguous
-  const Array* settings; // the optimiser's, read at each run
+  const Array *a, *b;     // (m, k) and (k, n): the factors of the gradient
+  const Array* w;         // (m, n), contiguous
+  const Array* settings;  // the optimiser's, read at each run
   void run() override;
 
  private:
