@@ -166,7 +166,7 @@ def originals_over_reconstructions(
     title: str = "",
     names: Sequence[str] = ("original", "rebuilt"),
 ) -> Figure:
-    """One row of originals, titled with their indices, above the row of their reconstructions.
+    """One row of originals, titled with their indices ("no. 6"), above the row of their reconstructions.
 
     `reconstructions` may also be a list of several such sets, one row each, with `names` for all rows.
     """
@@ -187,7 +187,7 @@ def originals_over_reconstructions(
                 ax = np.reshape(axes, (len(rows), n))[row, column]
                 _image(ax, picture, cmap="gray_r", vmin=low, vmax=high)
                 if row == 0:
-                    _small_title(ax, column if indices is None else indices[column])
+                    _small_title(ax, f"no. {column if indices is None else indices[column]}")
                 if column == 0:
                     ax.set_ylabel(names[row], fontsize=8)
         _big_title(fig, title)

@@ -51,7 +51,7 @@ def test_originals_stand_over_reconstructions():
         IMAGES[:4], [IMAGES[4:8], IMAGES[8:]], [3, 1, 4, 1], names=("a", "b", "c")
     )
     assert len(fig.axes) == 12
-    assert [ax.get_title() for ax in fig.axes[:4]] == ["3", "1", "4", "1"]
+    assert [ax.get_title() for ax in fig.axes[:4]] == ["no. 3", "no. 1", "no. 4", "no. 1"]
     assert [fig.axes[i].get_ylabel() for i in (0, 4, 8)] == ["a", "b", "c"]
     np.testing.assert_array_equal(fig.axes[9].images[0].get_array(), IMAGES[9])
 
