@@ -127,8 +127,15 @@ PYBIND11_MODULE(_kernels, m) {
   m.def("set_isa", &pn::set_isa, py::arg("name"),
         "Switches all kernels to an instruction set; ValueError if the CPU lacks it.");
   m.def("num_threads", &pn::num_threads, "Threads that a parallel loop uses now.");
-  m.def("set_num_threads", &pn::set_num_threads, py::arg("threads"),
-        "Sets the number of threads for later loops (at least 1).");
+  m.def(
+      "set_num_threads",
+      [](int threads) {
+        if (threads < 1) {
+          throw py::value_error("set_num_threads: threads is " + std::to_string(threads) + " but must be at least 1");
+        }
+        pn::set_num_threads(threads);
+      },
+      py::arg("threads"), "Sets the number of threads for later loops (at least 1).");
   m.attr("compiler") = PN_COMPILER;
   m.def("multiply_adds", &multiply_adds, py::arg("dtype"), py::arg("rounds"),
         "Does multiply-adds in registers on all threads and returns how many: with a clock, the peak of the machine.");

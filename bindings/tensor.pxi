@@ -204,6 +204,8 @@ cdef class Tensor:
                 return call_op(SQRT, (self,))
             if other == -1 and is_float(self.array.dtype):
                 return call_op(RECIPROCAL, (self,))
+            if other < 0 and isinstance(other, int) and not is_float(self.array.dtype):
+                raise ValueError(f"pow: {self.dtype} to the power {other} is no integer; convert it first (x.float())")
         return call2(POW, self, other)
     def __rpow__(self, other, modulus):
         return call2(POW, other, self)
@@ -220,8 +222,13 @@ cdef class Tensor:
     def __abs__(self):
         return call_op(ABS, (self,))
     def __eq__(self, other):
+        # As in PyTorch and NumPy, a tensor is not equal to None or a text: Python answers by identity.
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return call2(EQ, self, other)
     def __ne__(self, other):
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return call2(NE, self, other)
     def __lt__(self, other):
         return call2(LT, self, other)
@@ -232,19 +239,19 @@ cdef class Tensor:
     def __ge__(self, other):
         return call2(GE, self, other)
     def __and__(self, other):
-        return call2(AND, self, other)
+        return call2(AND, masks_only("&", self), masks_only("&", other))
     def __rand__(self, other):
-        return call2(AND, other, self)
+        return call2(AND, masks_only("&", other), masks_only("&", self))
     def __or__(self, other):
-        return call2(OR, self, other)
+        return call2(OR, masks_only("|", self), masks_only("|", other))
     def __ror__(self, other):
-        return call2(OR, other, self)
+        return call2(OR, masks_only("|", other), masks_only("|", self))
     def __xor__(self, other):
-        return call2(XOR, self, other)
+        return call2(XOR, masks_only("^", self), masks_only("^", other))
     def __rxor__(self, other):
-        return call2(XOR, other, self)
+        return call2(XOR, masks_only("^", other), masks_only("^", self))
     def __invert__(self):
-        return call_op(NOT, (self,))
+        return call_op(NOT, (masks_only("~", self),))
     def __hash__(self):
         return <Py_hash_t>(<size_t><PyObject*>self >> 4)
 
@@ -294,6 +301,15 @@ cdef class Tensor:
         finally:
             set_grad_enabled(before)
         return self
+
+
+cdef Tensor masks_only(str sign, value):
+    """value as a bool tensor: `&` on integers would mean their bits, which is not what the logical ops compute."""
+    cdef Tensor t = as_tensor(value, sign)
+    if t.array.dtype != DType.Bool:
+        raise TypeError(f"{sign}: works on bool tensors, got {t.dtype}; for truth values use logical_and, logical_or, "
+                        "logical_xor or logical_not")
+    return t
 
 
 cdef Tensor wrap(const Array& a):

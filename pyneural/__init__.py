@@ -23,10 +23,12 @@ from .tensor import (
     arange,
     as_tensor,
     empty,
+    empty_like,
     eye,
     from_numpy,
     full,
     full_like,
+    is_tensor,
     linspace,
     ones,
     ones_like,
@@ -57,12 +59,17 @@ from .ops import *  # noqa: E402, F403
 from .random import (  # noqa: E402
     Generator,
     bernoulli,
+    get_rng_state,
+    initial_seed,
     manual_seed,
     normal,
     rand,
+    rand_like,
     randint,
     randn,
+    randn_like,
     randperm,
+    set_rng_state,
     uniform,
 )
 
@@ -72,6 +79,7 @@ for _name, _method in ops.METHODS.items():
 float32, float64 = _np.float32, _np.float64
 int8, int16, int32, int64, uint8 = _np.int8, _np.int16, _np.int32, _np.int64, _np.uint8
 bool_ = _np.bool_
+inf, nan, pi = _np.inf, _np.nan, _np.pi
 
 #: Parts that cost time to import and are not needed by every program, imported when first used.
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
@@ -100,10 +108,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Generator", "Tensor", "arange", "as_tensor", "available_isas", "bernoulli", "bool_", "current_isa", "empty",
-    "enable_grad", "eye", "float32", "float64", "from_numpy", "full", "full_like", "get_num_threads", "grad",
-    "gradcheck", "gradgradcheck", "hessian", "int16", "int32", "int64", "int8", "is_grad_enabled", "jacobian",
-    "jvp", "linspace", "manual_seed", "no_grad", "normal", "ones", "ones_like", "ops", "rand", "randint", "randn",
-    "random", "randperm", "set_grad_enabled", "set_isa", "set_num_threads", "tensor", "uint8", "uniform",
+    "empty_like", "enable_grad", "eye", "float32", "float64", "from_numpy", "full", "full_like", "get_num_threads",
+    "get_rng_state", "grad", "gradcheck", "gradgradcheck", "hessian", "inf", "initial_seed", "int16", "int32", "int64",
+    "int8", "is_grad_enabled", "is_tensor", "jacobian", "jvp", "linspace", "manual_seed", "nan", "no_grad", "normal",
+    "ones", "ones_like", "ops", "pi", "rand", "rand_like", "randint", "randn", "randn_like", "random", "randperm",
+    "set_grad_enabled", "set_isa", "set_num_threads", "set_rng_state", "tensor", "uint8", "uniform",
     "value_and_grad", "vjp", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__ += ops.__all__

@@ -165,6 +165,18 @@ def _as_leaves(args: Sequence[Any], argnums: Sequence[int], create_graph: bool) 
     return made
 
 
+def _check_function(name: str, f: Any, argnums: Any) -> None:
+    """Tells PyTorch's ``grad(outputs, inputs)`` and ``jacobian(f, inputs)`` from the functions here, which return
+    functions."""
+    if not callable(f):
+        raise TypeError(f"{name}: takes a function and returns one, got {type(f).__name__}; for the gradient of a "
+                        "tensor call backward(), or pyneural.autodiff.gradients(outputs, inputs)")  # fmt: skip
+    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    if not all(isinstance(i, int) for i in numbers):
+        raise TypeError(f"{name}: argnums must be positions, got {type(argnums).__name__}; the function's arguments "
+                        f"go to the result: {name}(f)(x)")  # fmt: skip
+
+
 def _numbers(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in numbers:
@@ -183,8 +195,10 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
     The gradient can be differentiated again: apply it to arguments that require a gradient, or nest.
 
     Raises:
+        TypeError: f is not a function, or argnums are no positions.
         RuntimeError: (when called) the value has several elements.
     """
+    _check_function("value_and_grad", f, argnums)
 
     def function(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         numbers = _numbers(argnums, len(args))
@@ -202,6 +216,7 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
 
 def grad(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
     """The gradient of a function with a value of one element; see :func:`value_and_grad`."""
+    _check_function("grad", f, argnums)
     both = value_and_grad(f, argnums)
     return lambda *args, **kwargs: both(*args, **kwargs)[1]
 
@@ -267,6 +282,7 @@ def jvp(f: Callable, args: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any,
 
 def jacobian(f: Callable, argnums: int = 0) -> Callable:
     """The function of the same arguments that gives J[i..., j...] = d f[i...] / d x[j...], one row at a time."""
+    _check_function("jacobian", f, argnums)
 
     def function(*args: Any) -> Any:
         (number,) = _numbers(argnums, len(args))
@@ -292,6 +308,7 @@ def jacobian(f: Callable, argnums: int = 0) -> Callable:
 
 def hessian(f: Callable, argnums: int = 0) -> Callable:
     """The matrix of second derivatives H[i..., j...] of a function with a value of one element."""
+    _check_function("hessian", f, argnums)
     first = grad(f, argnums)
 
     def function(*args: Any) -> Any:

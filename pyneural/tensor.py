@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,21 @@ class Tensor(_Base):
 
     Besides the methods below, every op of :mod:`pyneural.ops` that takes a tensor first is a method: ``x.exp()``,
     ``x.sum(dim=0)``, ``x.reshape(2, -1)``.
+
+    ``Tensor(data)`` is a float32 copy of data and ``Tensor(2, 3)`` zeros of that shape, as far as PyTorch promises;
+    :func:`pyneural.tensor` keeps the dtype.
     """
 
     __slots__ = ("__dict__", "__weakref__")
+
+    def __init__(self, *data: Any) -> None:
+        # Results of ops are made without a constructor; this is for users, and for classes derived from this one.
+        if data and all(isinstance(n, (int, np.integer)) for n in data):
+            self._share(zeros(*data))
+        elif len(data) <= 1:
+            self._share(tensor(data[0] if data else [], np.float32))
+        else:
+            raise TypeError(f"Tensor: takes data or sizes, got {len(data)} arguments; see pyneural.tensor and zeros")
 
     # ---- shape ----
     def size(self, dim: int | None = None) -> Any:
@@ -58,6 +72,60 @@ class Tensor(_Base):
         from .ops.shape import copy
 
         return copy(self)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, off the tape: :meth:`detach`. Writes to it are noticed by :meth:`backward`."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        source = as_tensor(value).detach()
+        if self.requires_grad and source.dtype.kind != "f":
+            raise TypeError(f"data: only float tensors have gradients, got {source.dtype}; convert it first")
+        self._share(source)
+
+    @property
+    def device(self) -> str:
+        """ "cpu": all tensors live in main memory."""
+        return "cpu"
+
+    @property
+    def nbytes(self) -> builtins.int:
+        """Bytes of the elements."""
+        return self.numel() * self.dtype.itemsize
+
+    def element_size(self) -> builtins.int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    def stride(self, dim: builtins.int | None = None) -> Any:
+        """The steps between neighbours along each dimension, in elements, or the step along one."""
+        return self.strides if dim is None else self.strides[dim]
+
+    def is_floating_point(self) -> builtins.bool:
+        """Is the dtype float32 or float64?"""
+        return self.dtype.kind == "f"
+
+    def type_as(self, other: Any) -> Tensor:
+        """The tensor in the dtype of another one."""
+        return self.to(other.dtype)
+
+    def new_tensor(self, data: Any, dtype: Any = None, requires_grad: builtins.bool = False) -> Tensor:
+        """A new tensor with a copy of data, of this dtype unless told otherwise."""
+        return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+    def new_zeros(self, *size: Any, dtype: Any = None, requires_grad: builtins.bool = False) -> Tensor:
+        """Zeros of the given shape, of this dtype unless told otherwise."""
+        return zeros(*size, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+    def new_ones(self, *size: Any, dtype: Any = None, requires_grad: builtins.bool = False) -> Tensor:
+        """Ones of the given shape, of this dtype unless told otherwise."""
+        return ones(*size, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+    def new_full(self, size: Any, value: Any, dtype: Any = None, requires_grad: builtins.bool = False) -> Tensor:
+        """One value in the given shape, of this dtype unless told otherwise."""
+        return full(size, value, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
     def cpu(self) -> Tensor:
         """The tensor itself: all tensors live in main memory."""
@@ -142,27 +210,33 @@ class Tensor(_Base):
         """Sets every element to 0."""
         return self._write(0)
 
+    def _update(self, name: str, value: Tensor) -> Tensor:
+        if value.dtype.kind == "f" and self.dtype.kind != "f":
+            raise TypeError(f"{name}: the result is {value.dtype}, which a tensor of {self.dtype} cannot hold; convert "
+                            "it first, or write x = x + y instead of x += y")  # fmt: skip
+        return self._write(value)
+
     def add_(self, other: Any, alpha: Any = 1) -> Tensor:
         """Adds alpha * other in place."""
-        return self._write(self.detach() + (other if alpha == 1 else other * alpha))
+        return self._update("add_", self.detach() + (other if alpha == 1 else other * alpha))
 
     def sub_(self, other: Any, alpha: Any = 1) -> Tensor:
         """Subtracts alpha * other in place."""
-        return self._write(self.detach() - (other if alpha == 1 else other * alpha))
+        return self._update("sub_", self.detach() - (other if alpha == 1 else other * alpha))
 
     def mul_(self, other: Any) -> Tensor:
         """Multiplies by other in place."""
-        return self._write(self.detach() * other)
+        return self._update("mul_", self.detach() * other)
 
     def div_(self, other: Any) -> Tensor:
         """Divides by other in place."""
-        return self._write(self.detach() / other)
+        return self._update("div_", self.detach() / other)
 
     def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         """Holds the elements between min and max in place."""
         from .ops import clip
 
-        return self._write(clip(self.detach(), min, max))
+        return self._update("clamp_", clip(self.detach(), min, max))
 
     def uniform_(self, low: Any = 0.0, high: Any = 1.0, generator: Any = None) -> Tensor:
         """Fills the tensor with draws from the uniform distribution on [low, high)."""
@@ -317,7 +391,10 @@ def from_numpy(array: np.ndarray) -> Tensor:
 def _shape(size: Sequence[Any]) -> tuple[int, ...]:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
-    shape = tuple(int(n) for n in size)
+    try:
+        shape = tuple(operator.index(n) for n in size)
+    except TypeError:
+        raise TypeError(f"a shape consists of integers: {tuple(size)}") from None
     if any(n < 0 for n in shape):
         raise ValueError(f"a shape cannot have negative sizes: {shape}")
     return shape
@@ -366,6 +443,16 @@ def ones_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones with x's shape and dtype."""
     x = _engine.as_tensor(x)
     return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+
+
+def empty_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros with x's shape and dtype; see :func:`empty`."""
+    return zeros_like(x, dtype, requires_grad)
+
+
+def is_tensor(x: Any) -> bool:
+    """Is x a tensor?"""
+    return isinstance(x, Tensor)
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -257,3 +257,19 @@ def test_gradients_at_awkward_points():
     assert slope(lambda x: x.logsumexp(0), -np.inf, -np.inf) == [0, 0]
     assert slope(lambda x: x.prod(), 0.0, 2.0, 3.0) == [6, 0, 0]
     assert slope(lambda x: pn.where(x > 0, pn.log(pn.where(x > 0, x, 1.0)), 0.0), -1.0, 2.0) == [0, 0.5]
+
+
+def test_functions_are_told_from_tensors():
+    x = pn.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match="grad: takes a function and returns one, got Tensor"):
+        pn.grad((x * x).sum(), x)
+    for make in (pn.grad, pn.value_and_grad, pn.jacobian, pn.hessian):
+        with pytest.raises(TypeError, match="argnums must be positions, got Tensor"):
+            make(lambda v: (v * v).sum(), x)
+
+
+def test_the_angle_at_the_origin_has_gradient_zero():
+    a, b = pn.tensor([0.0, 1.0], requires_grad=True), pn.tensor([0.0, 1.0], requires_grad=True)
+    pn.atan2(a, b).sum().backward()
+    assert a.grad.tolist() == [0.0, 0.5]
+    assert b.grad.tolist() == [0.0, -0.5]

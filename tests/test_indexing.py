@@ -279,3 +279,13 @@ def test_masks_counts_and_one_hot() -> None:
     assert np.array_equal(pn.take_along_dim(x, np.argsort(a, 1), 1).numpy(), np.sort(a, 1))
     assert np.array_equal(pn.take_along_dim(x, np.array([[0], [1]]).T, 1).numpy(), a[:, :2])
     assert np.array_equal(pn.index_select(x, 1, np.array([3, 3])).numpy(), a[:, [3, 3]])
+
+
+def test_sorted_and_nonzero_results_have_pytorchs_forms():
+    x = pn.tensor([[3.0, 0.0, 2.0]])
+    assert x.sort().values.tolist() == [[0.0, 2.0, 3.0]]
+    assert x.sort().indices.tolist() == [[1, 2, 0]]
+    assert x.topk(1).values.tolist() == [[3.0]]
+    assert x.topk(1).indices.tolist() == [[0]]
+    assert [i.tolist() for i in x.nonzero(as_tuple=True)] == [[0, 0], [0, 2]]
+    assert x[x.nonzero(as_tuple=True)].tolist() == [3.0, 2.0]

@@ -375,3 +375,17 @@ def test_bounds_that_leave_nothing_are_refused():
         nn.init.trunc_normal_(pn.zeros(3), mean=0.0, std=1.0, a=50.0, b=60.0)
     with pytest.raises(ValueError, match="a must be below b"):
         nn.init.trunc_normal_(pn.zeros(3), a=1.0, b=1.0)
+
+
+def test_devices_and_the_functional_modules_place():
+    import pyneural.nn.functional as at_pytorchs_place
+
+    assert nn.functional is at_pytorchs_place
+    assert at_pytorchs_place.relu is pn.functional.relu
+    model = nn.Linear(2, 2)
+    assert model.to("cpu") is model
+    assert model.cpu() is model
+    with pytest.raises(ValueError, match="no device 'cuda'"):
+        model.to("cuda")
+    with pytest.raises(TypeError, match="got None"):
+        model.to(None)

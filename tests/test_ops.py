@@ -223,3 +223,38 @@ def test_takes_integers(name: str) -> None:
             for g, w in zip(got, want, strict=True):
                 assert g.shape == w.shape
                 assert np.array_equal(g, w.astype(g.dtype)), f"{name}, sample {n}, {dtype.__name__}"
+
+
+@pytest.mark.parametrize("isa", pn.available_isas())
+def test_clip_with_crossed_limits_gives_the_upper_one(isa):
+    before = pn.current_isa()
+    pn.set_isa(isa)
+    try:
+        x = np.linspace(-2, 2, 37, dtype=np.float32)
+        np.testing.assert_array_equal(pn.clip(x, 1, 0).numpy(), np.clip(x, 1, 0))
+    finally:
+        pn.set_isa(before)
+
+
+def test_synonyms():
+    a, b, v = pn.tensor([[1.0, 2.0], [3.0, 4.0]]), pn.tensor([[0.0, 1.0], [1.0, 0.0]]), pn.tensor([1.0, -1.0])
+    an, bn, vn = a.numpy(), b.numpy(), v.numpy()
+    pairs = [(a.mm(b), an @ bn), (pn.bmm(a[None], b[None]), (an @ bn)[None]), (a.mv(v), an @ vn), (v.dot(v), vn @ vn),
+             (pn.outer(v, v), np.outer(vn, vn)), (pn.addmm(v, a, b, beta=2, alpha=3), 2 * vn + 3 * (an @ bn)),
+             (a.subtract(1), an - 1), (a.multiply(2), an * 2), (a.divide(2), an / 2), (v.absolute(), abs(vn)),
+             (a.where(a > 2, 0.0), np.where(an > 2, an, 0)), (pn.isclose(a, an), np.ones((2, 2), bool)),
+             (a.clone().abs_().sqrt_(), np.sqrt(an)), (v.clone().relu_(), np.maximum(vn, 0)),
+             (a.clone().masked_fill_(a > 2, 9.0), np.where(an > 2, 9, an)), (v.clone().pow_(2), vn**2)]  # fmt: skip
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
+    assert a.equal(an)
+    assert not a.equal(b)
+    assert not a.equal(v)
+    assert a.allclose(an + 1e-9)
+    assert not pn.allclose(a, b)
+    for call in (lambda: a.mm(v), lambda: pn.bmm(a, b), lambda: a.mv(b), lambda: a.dot(v), lambda: pn.outer(a, v),
+                 lambda: pn.bmm(pn.ones(2, 3, 4), pn.ones(5, 4, 6))):  # fmt: skip
+        with pytest.raises(ValueError, match=r"dimensions|batches"):
+            call()
+    with pytest.raises(RuntimeError, match="in place"):
+        pn.ones(2, requires_grad=True).exp_()

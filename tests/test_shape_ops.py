@@ -183,3 +183,9 @@ def test_axis_of() -> None:
     assert axis_of("f", -1, 3, (1, 2, 3)) == 2
     with pytest.raises(IndexError, match=r"f: dim 3 is out of range for shape \(1, 2, 3\) \(use -3 to 2\)"):
         axis_of("f", 3, 3, (1, 2, 3))
+
+
+def test_flip_takes_dimensions_one_by_one():
+    x = np.arange(6).reshape(2, 3)
+    np.testing.assert_array_equal(pn.tensor(x).flip(0, 1).numpy(), x[::-1, ::-1])
+    np.testing.assert_array_equal(pn.tensor(x).flip((0, 1)).numpy(), x[::-1, ::-1])

@@ -209,3 +209,99 @@ def test_none_is_refused_by_name():
 def test_too_large_shapes_are_refused():
     with pytest.raises((ValueError, MemoryError)):
         pn.tensor(1.0).expand(2**40, 2**30).contiguous()
+
+
+def test_constructor_makes_float32_as_in_pytorch():
+    assert pn.Tensor([1, 2]).tolist() == [1.0, 2.0]
+    assert pn.Tensor([1, 2]).dtype == np.float32
+    assert pn.Tensor(2, 3).shape == (2, 3)
+    assert pn.Tensor().shape == (0,)
+    assert type("Mine", (pn.Tensor,), {})([3.0]).tolist() == [3.0]
+    with pytest.raises(TypeError, match="Tensor: takes data or sizes"):
+        pn.Tensor([1], [2])
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.div_(2), lambda t: t.add_(1.5), lambda t: t.mul_(0.5), lambda t: t.clamp_(0.5)]
+)
+def test_an_integer_tensor_does_not_lose_fractions_in_place(change):
+    t = pn.tensor([1, 2])
+    with pytest.raises(TypeError, match="which a tensor of int64 cannot hold"):
+        change(t)
+    assert t.tolist() == [1, 2]
+    assert t.add_(3).tolist() == [4, 5]
+
+
+def test_bit_operators_are_for_masks():
+    mask = pn.tensor([True, False])
+    assert (mask & True).tolist() == [True, False]
+    assert (~mask).tolist() == [False, True]
+    assert (mask | ~mask).tolist() == [True, True]
+    assert (mask ^ mask).tolist() == [False, False]
+    for f in (
+        lambda: pn.tensor([5, 3]) & 1,
+        lambda: mask | pn.tensor([1, 0]),
+        lambda: 1 ^ mask,
+        lambda: ~pn.tensor([5]),
+    ):
+        with pytest.raises(TypeError, match="works on bool tensors"):
+            f()
+
+
+def test_comparison_with_none_and_text_is_by_identity():
+    t = pn.tensor([1.0, 2.0])
+    assert (t is None) is False
+    assert (t is not None) is True
+    assert (t == "a") is False
+    assert t not in (None, "a")
+
+
+def test_conversion_wants_a_dtype():
+    t = pn.ones(2)
+    with pytest.raises(TypeError, match="dtype is None"):
+        t.to(None)
+    assert t.to("cpu") is t
+    assert t.to(pn.ones(1, dtype=np.float64)).dtype == np.float64
+    with pytest.raises(ValueError, match="no device 'cuda:0'"):
+        t.to("cuda:0")
+    with pytest.raises(ValueError, match="to the power -1 is no integer"):
+        pn.tensor([1, 2]) ** -1
+
+
+def test_shapes_consist_of_integers():
+    with pytest.raises(TypeError, match="a shape consists of integers"):
+        pn.zeros(2.5)
+    assert pn.zeros(np.int32(2), pn.tensor(3)).shape == (2, 3)
+
+
+def test_pytorchs_attributes_and_makers():
+    x = pn.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=np.float64)
+    assert (x.device, x.nbytes, x.element_size(), x.stride(), x.stride(0)) == ("cpu", 32, 8, (2, 1), 2)
+    assert x.is_floating_point()
+    assert pn.is_tensor(x)
+    assert not pn.is_tensor(x.numpy())
+    assert (
+        x.new_zeros(2).dtype
+        == x.new_ones((2,)).dtype
+        == x.new_full((1,), 3).dtype
+        == x.new_tensor([1]).dtype
+        == x.dtype
+    )
+    assert pn.ones(1).type_as(x).dtype == x.dtype
+    assert pn.empty_like(x).shape == pn.rand_like(x).shape == (2, 2)
+    w = pn.ones(2, requires_grad=True)
+    w.data -= 0.5
+    w.data = w.data * 2
+    assert w.requires_grad
+    assert w.tolist() == [1.0, 1.0]
+    assert not w.data.requires_grad
+    with pytest.raises(TypeError, match="only float tensors"):
+        w.data = pn.tensor([1, 2])
+
+
+def test_the_number_of_threads_is_at_least_one():
+    before = pn.get_num_threads()
+    for count in (0, -1):
+        with pytest.raises(ValueError, match="at least 1"):
+            pn.set_num_threads(count)
+    assert pn.get_num_threads() == before

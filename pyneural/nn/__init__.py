@@ -1,5 +1,6 @@
 """Layers, losses and containers, under PyTorch's names."""
 
+from . import functional as functional
 from . import init as init
 from . import utils as utils
 from .activation import CELU as CELU

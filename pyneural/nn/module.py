@@ -414,8 +414,15 @@ class Module:
     def to(self: M, dtype: Any) -> M:
         """Converts all floating parameters and buffers in place; an optimiser keeps following the same parameters.
 
-        Raises TypeError unless ``dtype`` is float32 or float64.
+        The device "cpu" is where everything is. Raises TypeError unless ``dtype`` is float32 or float64.
         """
+        if isinstance(dtype, str) and dtype.partition(":")[0] in ("cpu", "cuda"):
+            if dtype != "cpu":
+                raise ValueError(f"{self._get_name()}.to: there is no device {dtype!r}; all tensors live in main "
+                                 "memory ('cpu')")  # fmt: skip
+            return self
+        if dtype is None:
+            raise TypeError(f"{self._get_name()}.to: dtype must be float32 or float64, got None")
         kind = np.dtype(dtype)
         if kind not in (np.float32, np.float64):
             raise TypeError(f"{self._get_name()}.to: dtype must be float32 or float64, got {kind}")
@@ -426,6 +433,10 @@ class Module:
             for name, buffer in module._buffers.items():
                 if buffer is not None and buffer.dtype.kind == "f" and buffer.dtype != kind:
                     setattr(module, name, buffer.detach().to(kind))
+        return self
+
+    def cpu(self: M) -> M:
+        """The module itself: all tensors live in main memory."""
         return self
 
     def float(self: M) -> M:

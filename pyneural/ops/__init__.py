@@ -7,14 +7,14 @@ a half without its other half.
 from __future__ import annotations
 
 from .. import _engine
-from . import elementwise, gathering, linalg, losses, normalized, randomness, rearrange, reduction, shape
+from . import elementwise, gathering, linalg, losses, normalized, randomness, rearrange, reduction, shape, synonyms
 from . import indexing as indexing  # x[i] and x[i] = v
 from . import optim as optim  # the optimisers' updates, which are no functions of the surface
 from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
-FAMILIES = (elementwise, linalg, reduction, normalized, losses, shape, rearrange, gathering, randomness)
+FAMILIES = (elementwise, linalg, reduction, normalized, losses, shape, rearrange, gathering, randomness, synonyms)
 
 for _family in FAMILIES:
     for _name in _family.__all__:
@@ -23,5 +23,6 @@ for _family in FAMILIES:
 _engine.set_operators({name: r.function for name, r in RECORDS.items() if r.primitive}, linalg.matmul)
 
 METHODS = {name: getattr(family, name) for family in FAMILIES for name in family.METHODS}
+METHODS |= synonyms.ONLY_METHODS
 
 __all__ = sorted({name for family in FAMILIES for name in family.__all__})

@@ -144,8 +144,16 @@ acos = op("acos", "x", reference=np.arccos, gradient={"x": lambda g, x: -(g * rs
           formula={"x": r"-g / \sqrt{1 - x^2}"}, samples=_unary_samples(-0.9, 0.9), doc="Arc cosine, in radians.")  # fmt: skip
 atan = op("atan", "x", reference=np.arctan, gradient={"x": lambda g, x: g / (x * x + 1.0)}, formula={"x": r"g / (1 + x^2)"},
           samples=_unary_samples(), doc="Arc tangent, in radians.")  # fmt: skip
+
+
+def _over_square(x: Any, a: Any, b: Any) -> Any:
+    """x / (a^2 + b^2), and 0 at the origin, where the angle has no derivative (PyTorch's choice)."""
+    square_sum = a * a + b * b
+    return where(square_sum == 0, 0.0, x / where(square_sum == 0, 1.0, square_sum))
+
+
 atan2 = op("atan2", "a b", reference=np.arctan2,
-           gradient={"a": lambda g, a, b: g * b / (a * a + b * b), "b": lambda g, a, b: -(g * a) / (a * a + b * b)},
+           gradient={"a": lambda g, a, b: g * _over_square(b, a, b), "b": lambda g, a, b: -g * _over_square(a, a, b)},
            formula={"a": r"b\,g / (a^2 + b^2)", "b": r"-a\,g / (a^2 + b^2)"}, samples=_binary_samples(0.4, 3.0),
            errors=_shape_errors, doc="The angle of the point (b, a), in radians, in (-pi, pi].")  # fmt: skip
 sinh = op("sinh", "x", reference=np.sinh, gradient={"x": lambda g, x: g * cosh(x)}, formula={"x": r"\cosh(x)\,g"},
@@ -355,14 +363,23 @@ _cast = op("cast", "x", attributes="code", reference=lambda x, code: x.astype(_e
 
 
 def to(x: Any, dtype: Any) -> Any:
-    """x with another dtype; x itself if it has it already.
+    """x with another dtype (or that of another tensor); x itself if it has it already, and for the device "cpu".
 
     Float to integer drops the fraction, holds values to the integer's range and makes NaN 0.
 
     Raises:
         TypeError: Tensors cannot have this dtype.
+        ValueError: Another device than "cpu" is asked for.
     """
     x = _engine.as_tensor(x)
+    if isinstance(dtype, _engine.Tensor):
+        dtype = dtype.dtype
+    elif dtype is None:
+        raise TypeError("to: dtype is None; give one of NumPy's dtypes, such as np.float32")
+    elif isinstance(dtype, str) and dtype.partition(":")[0] in ("cpu", "cuda"):
+        if dtype != "cpu":
+            raise ValueError(f"to: there is no device {dtype!r}; all tensors live in main memory ('cpu')")
+        return x
     code = _engine.dtype_code(dtype)
     return x if x._dtype_code == code else _cast(x, code)
 

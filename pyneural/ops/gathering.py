@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -374,9 +374,13 @@ def take_along_dim(x: Tensor, indices: Any, dim: int | None = None) -> Tensor:
     return _gather(_expand(x, sizes[0]), _expand(indices, sizes[1]), dim)
 
 
-def nonzero(x: Tensor) -> Tensor:
-    """The indices of the nonzero elements, one row each, in row-major order: int64, (count, ndim)."""
-    return _nonzero(x, False)
+def nonzero(x: Tensor, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
+    """The indices of the nonzero elements, one row each, in row-major order: int64, (count, ndim).
+
+    With ``as_tuple`` one vector of indices per dimension, as ``x[...]`` takes them.
+    """
+    rows = _nonzero(x, False)
+    return tuple([rows[:, d] for d in range(rows.shape[1])]) if as_tuple else rows
 
 
 def flatnonzero(x: Tensor) -> Tensor:
@@ -480,21 +484,28 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = T
     return _argsort(x, dim, bool(descending))
 
 
+class Sorted(NamedTuple):
+    """What :func:`sort` and :func:`topk` return."""
+
+    values: Tensor
+    indices: Tensor
+
+
 @numpy_names
-def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> tuple[Tensor, Tensor]:
-    """x sorted along a dimension, and the indices that sort it; see :func:`argsort`.
+def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """``values``, x sorted along a dimension, and the ``indices`` that sort it; see :func:`argsort`.
 
     Raises:
         IndexError: dim does not exist.
     """
     x = as_tensor(x)
     order = _argsort(x, dim, bool(descending))
-    return _gather(x, order, dim), order
+    return Sorted(_gather(x, order, dim), order)
 
 
 @numpy_names
-def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest (or smallest) elements along a dimension, in order, and their indices; ties in order of index.
+def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """``values``, the k largest (or smallest) elements along a dimension, in order, and their ``indices``; ties in order of index.
 
     Raises:
         IndexError: dim does not exist.
@@ -508,4 +519,4 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     order = _argsort(x, dim, bool(largest))
     if x.ndim:
         order = _slice(order, [0] * x.ndim, [k if i == d else size for i, size in enumerate(x.shape)], [1] * x.ndim)
-    return _gather(x, order, dim), order
+    return Sorted(_gather(x, order, dim), order)

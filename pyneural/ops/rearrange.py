@@ -49,8 +49,8 @@ as_tensor = _engine.as_tensor
     ],
     dtypes="any",
 )
-def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
-    """A view of x with the order along some dimensions reversed.
+def flip(x: Tensor, dims: int | Sequence[int], *more: int) -> Tensor:
+    """A view of x with the order along some dimensions reversed: ``x.flip(0, 1)`` or ``x.flip((0, 1))``.
 
     Raises:
         IndexError: A dimension does not exist.
@@ -58,9 +58,10 @@ def flip(x: Tensor, dims: int | Sequence[int]) -> Tensor:
     """
     x = as_tensor(x)
     shape = x.shape
-    named = [axis_of("flip", d, x.ndim, shape) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))]
+    wanted: Any = dims if isinstance(dims, (tuple, list)) else (dims, *more)
+    named = [axis_of("flip", d, x.ndim, shape) for d in wanted]
     if len(set(named)) != len(named):
-        raise ValueError(f"flip: dims {dims} name a dimension twice")
+        raise ValueError(f"flip: dims {wanted} name a dimension twice")
     starts = [n - 1 if d in named and n else 0 for d, n in enumerate(shape)]
     return _slice(x, starts, shape, [-1 if d in named else 1 for d in range(x.ndim)])
 
