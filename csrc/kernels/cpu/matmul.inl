@@ -22,7 +22,7 @@ constexpr Facts kIsa = {64, 8, 3, true, 128, INT64_MAX};
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr Facts kIsa = {32, 6, 2, false, 32, 256};
 #elif defined(__aarch64__)
-constexpr Facts kIsa = {16, 8, 3, false, 32, 256};
+constexpr Facts kIsa = {16, 7, 3, false, 32, 256};  // 21 sums, 3 of b and 7 of a fit 32 registers in any order of loads
 #else
 constexpr Facts kIsa = {16, 4, 2, false, 32, 256};
 #endif
