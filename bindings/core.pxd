@@ -80,10 +80,25 @@ cdef extern from "core.h" namespace "pn" nogil:
         cbool fuse
         cbool share_memory
 
+    cdef cppclass CallText:
+        string op
+        vector[string] inputs
+        vector[string] outputs
+        double operations
+        int64_t bytes
+
+    cdef cppclass StepText:
+        string what
+        vector[CallText] calls
+
     cdef cppclass Program:
         Program()
         void add_argument(const Array&) except +translate
+        bint adopt(const Array&) except +translate
+        void add_inside(const Array&) except +translate
         void record(const OpCall&) except +translate
+        bint is_argument(const Array&)
+        bint is_inside(const Array&)
         bint is_computed(const Array&)
         bint is_temporary(const Array&)
         bint consumed_in_place(const Array&)
@@ -93,9 +108,12 @@ cdef extern from "core.h" namespace "pn" nogil:
         void copy_results(Array*) except +translate
         const Array& result(size_t)
         string difference(const Program&) except +translate
+        string difference_of_values "difference" (const Array&, const Program&, const Array&) except +translate
+        vector[StepText] listing()
         size_t instructions()
         size_t steps()
         size_t result_count()
+        int64_t held_bytes()
         int64_t arena_bytes()
         int64_t captured_bytes()
 

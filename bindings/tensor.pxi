@@ -366,8 +366,15 @@ def tensor_from_array(a, bint copy):
     view.storage = borrow_object(<void*>address, a.nbytes, a.flags.writeable, <PyObject*>a)
     view.data = <char*>address
     if copy:
-        return wrap(contiguous_copy(view))
+        view = contiguous_copy(view)
+    if get_capture() is not NULL:
+        made_inside(view)
     return wrap(view)
+
+
+cdef int made_inside(const Array& a) except -1:
+    current_capture().program.add_inside(a)
+    return 0
 
 
 cpdef Tensor as_tensor(value, str where="as_tensor"):
@@ -386,11 +393,15 @@ cpdef Tensor as_tensor(value, str where="as_tensor"):
         a.describe(DType.Float64, 0, NULL)
         a.allocate()
         (<double*>a.data)[0] = value
+        if get_capture() is not NULL:
+            made_inside(a)
         return wrap(a)
     if type(value) is int and -0x8000000000000000 <= value <= 0x7fffffffffffffff:
         a.describe(DType.Int64, 0, NULL)
         a.allocate()
         (<int64_t*>a.data)[0] = value
+        if get_capture() is not NULL:
+            made_inside(a)
         return wrap(a)
     if isinstance(value, np.ndarray):
         return tensor_from_array(value, False)

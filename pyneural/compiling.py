@@ -7,6 +7,8 @@ cannot be recorded raises :class:`CaptureError`, which names the line.
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,56 +16,96 @@ import numpy as np
 
 from . import _engine
 from ._engine import CaptureError
+from ._surroundings import watch
 from .autodiff import is_grad_enabled
+from .nn.module import Module
 from .tensor import Tensor, from_numpy
 
 #: Recordings of one kind of call that may differ before it is given up; the first ones set up state (optimisers'
 #: buffers).
 _TRIES = 4
+#: Recordings of one kind of call, or of any, without a replay in between, before that is called hopeless.
+_FRUITLESS = 12
+_KINDS_TRIED = 32
+#: Programs for one kind of call (training and evaluation mode, say), and kinds of calls, that are kept.
+_KEPT = 4
+_KINDS_KEPT = 32
+#: A recording that waits for an equal one holds all temporaries of its step; this much memory at most, or one kind.
+_WAITING_BYTES = 1 << 28
 
 
 class Compiled:
-    """A step that is recorded and replayed; made by :func:`compile`.
+    """A step that is recorded and replayed; made by :func:`compile`. Threads may share it: their calls take turns.
 
     Attributes:
-        programs: One entry per recorded program: the arguments that it is for, and how often it was replayed.
+        programs: The recorded programs, each with what it was recorded for (``why``), what it relies on (``guards``),
+            and how often it was replayed.
+        misses: Why calls found no program though there was one for arguments of their kind, in order.
     """
 
     def __init__(self, step: Callable[..., Any], passes: dict[str, bool]) -> None:
         self.step = step
         self._passes = passes
-        self._programs: dict[Any, list[_Recording]] = {}
-        self._candidates: dict[Any, _Candidate] = {}
+        self._kinds: dict[Any, _Kind] = {}
+        self._lock = threading.RLock()
+        self._fruitless = 0  # kinds of calls that were recorded since anything was replayed
+        self._warned = False
         self.misses: list[str] = []
         self.since = 0  # steps of epoch() that were whole when one raised, since on_progress was last called
 
     @property
-    def programs(self) -> list[_Recording]:
-        return [r for recordings in self._programs.values() for r in recordings]
+    def programs(self) -> list[Recording]:
+        return [r for kind in self._kinds.values() for r in kind.recordings]
+
+    def explain(self) -> str:
+        """What each program does, instruction by instruction: kernel, shapes, bytes, operations, what was fused."""
+        from ._listing import explain
+
+        return explain(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors: list[Tensor] = []
         structure = _flatten((args, kwargs), tensors)
+        if _engine.capturing() is not None:
+            # Part of another step that is being recorded: its ops become that program's.
+            args, kwargs = _unflatten(structure, iter(tensors))
+            results: list[Tensor] = []
+            shape = _flatten(self.step(*args, **kwargs), results, what="the step returns")
+            return _unflatten(shape, iter([_handed_out(r) for r in results]))
         key = (structure, _kind(tensors), is_grad_enabled())
-        recording = self._find(key)
-        if recording is None:
-            return self._record(key, args, kwargs, tensors)
-        return recording.replay(tensors)
+        with self._lock:
+            recording = self._find(key)
+            if recording is None:
+                return self._record(key, tensors)
+            return recording.replay(tensors)
 
-    def _find(self, key: Any) -> _Recording | None:
+    def _find(self, key: Any) -> Recording | None:
+        kind = self._kinds.get(key)
+        if kind is None:
+            return None
         reason = None
-        for recording in self._programs.get(key, ()):
-            reason = recording.program.miss()
-            if reason is None:
+        for recording in kind.recordings:
+            missed = recording.program.miss()
+            if missed is None:
+                kind.fruitless = self._fruitless = 0
                 return recording
-        if reason is not None and (not self.misses or self.misses[-1] != reason):
-            self.misses.append(reason)
+            reason = reason or missed  # the latest program is the first
+        if reason is not None:
+            kind.reason = reason
+            if not self.misses or self.misses[-1] != reason:
+                self.misses.append(reason)
+                del self.misses[:-100]
         return None
 
-    def _record(self, key: Any, args: tuple, kwargs: dict, tensors: list[Tensor]) -> Any:
+    def _record(self, key: Any, tensors: list[Tensor]) -> Any:
+        kind = self._kinds.pop(key, None) or _Kind()
+        self._kinds[key] = kind  # the latest kind is the last
+        places, modules = watch(self.step)
+        capture = _engine.Capture(tensors, places)
+        for module in modules:
+            capture.note(module, Module._facts)
         # NumPy arrays among the arguments have become tensors; the step is called with those.
         args, kwargs = _unflatten(key[0], iter(tensors))
-        capture = _engine.Capture(tensors)
         capture.enter()
         try:
             result = self.step(*args, **kwargs)
@@ -71,27 +113,65 @@ class Compiled:
             capture.leave()
         results: list[Tensor] = []
         shape = _flatten(result, results, what="the step returns")
-        before = self._candidates.get(key)
-        if before is None or key in self._programs:
-            tries, why = (1, "") if before is None else (before.tries + 1, before.capture.difference(capture))
+        try:
+            capture.end(results, shape)
+            self._settle(kind, capture, tensors)
+        except CaptureError as error:
+            kind.candidates.clear()
+            error.args = (f"{_where(self.step)}: {error}",)
+            error.numbers = [r.item() for r in results if r.numel() == 1]
+            raise
+        self._keep_few(kind)
+        return _unflatten(shape, iter([_handed_out(r) for r in results]))
+
+    def _settle(self, kind: _Kind, capture: Any, tensors: list[Tensor]) -> None:
+        """Makes a program if an earlier run has recorded the same; else keeps the recording for a later run."""
+        why = ""
+        for earlier in reversed(kind.candidates):
+            what = earlier.difference(capture)
+            if not what:
+                kind.candidates.remove(earlier)
+                names = [f"{t.dtype}{t.shape}" for t in tensors]
+                program = capture.finish(earlier, **self._passes)
+                kind.recordings.insert(0, Recording(program, capture.shape, names, kind.reason))
+                del kind.recordings[_KEPT:]
+                break
+            why = why or what
         else:
-            tries, why = before.tries + 1, before.capture.difference(capture)
-        if before is None or why:
-            if tries >= _TRIES:
-                del self._candidates[key]
-                error = CaptureError(f"{_where(self.step)}: {tries} runs of the step recorded different programs, so "
-                                   f"none can be replayed. The last two differ: {why}. Pass what changes as an "
-                                   "argument, keep it in a tensor, or leave this step uncompiled")  # fmt: skip
-                error.numbers = [r.item() for r in results if r.numel() == 1]
-                raise error
-            self._candidates[key] = _Candidate(capture, tries)
-        else:
-            del self._candidates[key]
-            program = capture.finish(results, **self._passes)
-            recordings = self._programs.setdefault(key, [])
-            recordings.insert(0, _Recording(program, shape, tensors))
-            del recordings[4:]
-        return _unflatten(shape, iter([r.detach() for r in results]))
+            kind.candidates.append(capture)
+            if len(kind.candidates) >= _TRIES:
+                raise CaptureError(
+                    f"{_TRIES} runs of the step recorded different programs, so none can be replayed. The last two "
+                    f"differ: {why}. Pass what changes as an argument, keep it in a tensor, or leave this step "
+                    "uncompiled"
+                )
+        kind.fruitless += 1
+        if kind.fruitless >= _FRUITLESS:
+            kind.fruitless = 0
+            raise CaptureError(
+                f"the step was recorded {_FRUITLESS} times without one replay, because something that it relies on "
+                f"changes with every call: {kind.reason}. Pass it as an argument, keep it in a tensor that is changed "
+                "in place, or leave this step uncompiled"
+            )
+
+    def _keep_few(self, kind: _Kind) -> None:
+        self._fruitless += len(kind.candidates) == 1 and not kind.recordings
+        if self._fruitless >= _KINDS_TRIED and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{_where(self.step)}: {self._fruitless} calls in a row had arguments of a kind that was not seen "
+                "before (shape, dtype, strides, or a Python number), so all of them were run eagerly. Pass numbers "
+                "that change as 0-d tensors, pad batches to few shapes, or leave this step uncompiled",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        for k in list(self._kinds)[:-_KINDS_KEPT]:
+            del self._kinds[k]
+        held = 0
+        for k in reversed(self._kinds.values()):
+            held += sum(c.bytes() for c in k.candidates)
+            if held > _WAITING_BYTES and k is not kind:
+                k.candidates.clear()
 
     def epoch(
         self,
@@ -121,6 +201,14 @@ class Compiled:
             ValueError: The arrays do not fit each other, or a row number is out of range.
             CaptureError: The step cannot be recorded, or returns something other than single numbers.
         """
+        if _engine.capturing() is not None:
+            raise CaptureError("epoch() cannot be called in a step that is being recorded; call the step itself")
+        with self._lock:
+            return self._epoch(data, batch_size, order, tables, on_progress)
+
+    def _epoch(
+        self, data: tuple, batch_size: int, order: Any, tables: Sequence[Any] | None, on_progress: Callable | None
+    ) -> np.ndarray:
         sources = [_contiguous(d) for d in data]
         if not sources or any(s.ndim == 0 or len(s) != len(sources[0]) for s in sources):
             raise ValueError(
@@ -145,7 +233,7 @@ class Compiled:
             recording = None
             if done < full:
                 recording = self._find(self._key_of_rows(sources, lookups, batch_size))
-            if recording is not None and not recording.program.after and recording.program.values() >= 0:
+            if recording is not None and not recording.program.single and recording.program.values() >= 0:
                 if values.shape[1] == 0:
                     values = np.zeros((count, recording.program.values()))
                 before = done
@@ -187,17 +275,27 @@ class Compiled:
         return f"<compiled {_where(self.step)}: {len(self.programs)} programs>"
 
 
-class _Candidate:
-    def __init__(self, capture: Any, tries: int) -> None:
-        self.capture, self.tries = capture, tries
+class _Kind:
+    """What is known about calls with arguments of one kind."""
+
+    def __init__(self) -> None:
+        self.recordings: list[Recording] = []  # latest first
+        self.candidates: list[Any] = []  # captures that wait for a second one that is equal
+        self.fruitless = 0
+        self.reason = "a call with arguments of a new kind"
 
 
-class _Recording:
-    """One program and how its results are put together."""
+class Recording:
+    """One program and how its results are put together.
 
-    def __init__(self, program: Any, shape: Any, tensors: list[Tensor]) -> None:
-        self.program, self.shape = program, shape
-        self.arguments = [f"{t.dtype}{t.shape}" for t in tensors]
+    Attributes:
+        why: Why it was recorded: the first call of its kind, or what had changed.
+        arguments: dtype and shape of each tensor that it is called with.
+        replays: How often it was replayed.
+    """
+
+    def __init__(self, program: Any, shape: Any, arguments: list[str], why: str) -> None:
+        self.program, self.shape, self.arguments, self.why = program, shape, arguments, why
         self.replays = 0
 
     def replay(self, tensors: list[Tensor]) -> Any:
@@ -205,11 +303,16 @@ class _Recording:
         self.replays += 1
         return _unflatten(self.shape, iter(results))
 
+    @property
+    def guards(self) -> list[str]:
+        """What is checked before each replay, in words."""
+        return self.program.guards()
+
     def __repr__(self) -> str:
         captured, arena = self.program.bytes()
         return (f"<program for ({', '.join(self.arguments)}): {self.program.calls()} calls in {self.program.steps()} "
                 f"steps, {arena:,} bytes of temporaries ({captured:,} when captured), {self.replays} "
-                "replays>")  # fmt: skip
+                f"replays; recorded for: {self.why}>")  # fmt: skip
 
 
 def compile(
@@ -274,7 +377,14 @@ def _flatten(value: Any, tensors: list[Tensor], what: str = "the step is called 
     except TypeError:
         raise CaptureError(f"{what} a {type(value).__name__}; tensors, arrays, hashable values and tuples, lists and "
                            "dicts of them are understood") from None  # fmt: skip
+    if type(value) is float and (value == 0.0 or value != value):
+        return (None, repr(value), value if value == 0.0 else None)  # 0.0 is not -0.0, and NaN is NaN
     return (None, type(value), value)
+
+
+def _handed_out(result: Tensor) -> Tensor:
+    """A result of a recorded run: off the tape, as a replay would give it."""
+    return result if result.is_leaf else result.detach()
 
 
 def _dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -304,7 +414,7 @@ def _unflatten(structure: Any, tensors: Any) -> Any:
         return next(tensors)
     kind = structure[0]
     if kind is None:
-        return structure[2]
+        return float("nan") if structure[1] == "nan" else structure[2]
     if kind is dict:
         return {k: _unflatten(v, tensors) for k, v in structure[1]}
     values = [_unflatten(v, tensors) for v in structure[1]]
@@ -317,4 +427,4 @@ def _kind(tensors: list[Tensor]) -> tuple:
                  for i, t in enumerate(tensors))  # fmt: skip
 
 
-__all__ = ["CaptureError", "Compiled", "compile"]
+__all__ = ["CaptureError", "Compiled", "Recording", "compile"]

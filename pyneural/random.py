@@ -244,7 +244,8 @@ def normal(
         if size is not None:
             raise ValueError("normal: size cannot be given together with tensors; their shapes make it")
         mean, std = _engine.as_tensor(mean), _engine.as_tensor(std)
-        if (np.asarray(std) < 0).any():
+        # A step that is being captured must not read values in Python; its replays go without this check.
+        if _engine.capturing() is None and (np.asarray(std) < 0).any():
             raise ValueError(f"normal: std holds {np.asarray(std).min()}, but must be at least 0")
         own = np.result_type(*[t.dtype for t in (mean, std) if t.ndim] or [np.float32])
         shape = np.broadcast_shapes(mean.shape, std.shape)

@@ -81,7 +81,9 @@ Array expanded(const Array& a, int ndim, const int64_t* shape) {
 }
 
 bool may_overlap(const Array& a, const Array& b) {
-  if (a.storage != b.storage && !(a.storage->release || b.storage->release)) return false;
+  // Two blocks of our own are apart; borrowed memory may be anywhere, and so may an argument of a captured program,
+  // whose window has no storage.
+  if (a.storage && b.storage && a.storage != b.storage && !(a.storage->release || b.storage->release)) return false;
   const char *low[2], *high[2];
   const Array* both[2] = {&a, &b};
   for (int i = 0; i < 2; ++i) {

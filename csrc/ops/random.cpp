@@ -254,7 +254,7 @@ const OpList& random_ops() {
       {"draw", 1, 1, kAnyTypes, infer_draw, run_draw, 1},
       {"uniform", 1, 1, kDraws | kAnyTypes, infer_uniform, run_uniform},
       {"normal", 1, 1, kDraws | kAnyTypes, infer_normal, run_normal},
-      {"bernoulli", 2, 1, kDraws | kAnyTypes, infer_bernoulli, run_bernoulli},
+      {"bernoulli", 2, 1, kDraws | kAnyTypes | kChecksValues, infer_bernoulli, run_bernoulli},
       {"integers", 1, 1, kDraws | kAnyTypes, infer_integers, run_integers},
       {"permutation", 1, 1, kDraws | kAnyTypes, infer_permutation, run_permutation},
       {"dropout", 2, 1, kDraws | kAnyTypes, infer_dropout, run_dropout},

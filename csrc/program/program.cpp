@@ -46,6 +46,17 @@ void Program::add_argument(const Array& a) {
   argument_data_.emplace_back(a.data, slot);
 }
 
+bool Program::adopt(const Array& a) {
+  if (slot(a)) return false;
+  add_argument(a);
+  return true;
+}
+
+void Program::add_inside(const Array& a) {
+  if (slot(a)) return;
+  slots_[static_cast<size_t>(slot_of(a, Slot::kOutside))].made_inside = true;
+}
+
 void Program::record(const OpCall& call) {
   if (call.op->flags & kView) {
     slot_of(*call.in[0], Slot::kOutside);
@@ -62,21 +73,34 @@ void Program::record(const OpCall& call) {
   instructions_.push_back(std::move(i));
 }
 
-bool Program::is_temporary(const Array& a) const {
+const Slot* Program::slot(const Array& a) const {
   const auto known = slot_by_storage_.find(a.storage);
-  return known != slot_by_storage_.end() && slots_[static_cast<size_t>(known->second)].kind == Slot::kTemporary;
+  return known == slot_by_storage_.end() ? nullptr : &slots_[static_cast<size_t>(known->second)];
+}
+
+bool Program::is_temporary(const Array& a) const {
+  const Slot* s = slot(a);
+  return s && s->kind == Slot::kTemporary;
+}
+
+bool Program::is_argument(const Array& a) const {
+  const Slot* s = slot(a);
+  return s && s->kind == Slot::kArgument;
+}
+
+bool Program::is_inside(const Array& a) const {
+  const Slot* s = slot(a);
+  return s && s->made_inside;
 }
 
 bool Program::is_computed(const Array& a) const {
-  const auto known = slot_by_storage_.find(a.storage);
-  if (known == slot_by_storage_.end()) return false;
-  const Slot& s = slots_[static_cast<size_t>(known->second)];
-  return s.kind != Slot::kOutside || s.written;
+  const Slot* s = slot(a);
+  return s && (s->kind != Slot::kOutside || s->written);
 }
 
 bool Program::is_written(const Array& a) const {
-  const auto known = slot_by_storage_.find(a.storage);
-  return known != slot_by_storage_.end() && slots_[static_cast<size_t>(known->second)].written;
+  const Slot* s = slot(a);
+  return s && s->written;
 }
 
 bool Program::consumed_in_place(const Array& a) const {
@@ -214,11 +238,16 @@ void Program::bring_updates_together() {
   }
 }
 
+int64_t Program::held_bytes() const {
+  int64_t bytes = 0;
+  for (const Slot& s : slots_)
+    if (s.kind == Slot::kTemporary) bytes += static_cast<int64_t>(s.storage->bytes);
+  return bytes;
+}
+
 void Program::finish(const Passes& passes) {
   passes_ = passes;
-  captured_bytes_ = 0;
-  for (const Slot& s : slots_)
-    if (s.kind == Slot::kTemporary) captured_bytes_ += static_cast<int64_t>(s.storage->bytes);
+  captured_bytes_ = held_bytes();
   if (passes.drop_unread) drop_unread();
   if (passes.fuse) bring_updates_together();
 
@@ -277,9 +306,7 @@ void Program::finish(const Passes& passes) {
   const auto relative = [&](Operand& o) {
     if (o.slot < 0) return;
     const Slot& s = slots_[static_cast<size_t>(o.slot)];
-    const char* base =
-        s.kind == Slot::kArgument ? argument_data_[static_cast<size_t>(s.argument)].first : s.storage->data;
-    o.window.data = reinterpret_cast<char*>(o.window.data - base);
+    o.window.data = reinterpret_cast<char*>(o.window.data - base(s));
   };
   for (Instruction& i : instructions_) {
     for (Operand& o : i.in) relative(o);
@@ -287,6 +314,7 @@ void Program::finish(const Passes& passes) {
   }
   for (Operand& o : result_operands_) relative(o);
   for (Slot& s : slots_) {
+    if (s.kind == Slot::kArgument && s.written) written_arguments_.push_back(s.argument);
     if (s.kind == Slot::kOutside) {
       if (s.written) written_outside_.push_back(s.storage);
       continue;
@@ -330,6 +358,10 @@ void Program::build_steps(bool fuse) {
     }
     return &a;
   };
+  const auto add = [&](std::unique_ptr<Step> step, const char* what, size_t first, size_t last) {
+    step->what = what, step->first = first, step->last = last;
+    steps_.push_back(std::move(step));
+  };
   for (const Group& g : group(instructions_, fuse)) {
     // A product whose gradient somebody else reads as well keeps its memory, and its own step.
     const bool update =
@@ -339,11 +371,11 @@ void Program::build_steps(bool fuse) {
       const Instruction &product = instructions_[g.first], &change = instructions_[g.first + 1];
       step->a = place(product.in[0]), step->b = place(product.in[1]);
       step->w = place(change.in[0]), step->settings = place(change.in.back());
-      steps_.push_back(std::move(step));
+      add(std::move(step), "product and update", g.first, g.last);
       continue;
     }
     if (g.kind != Group::kChain) {
-      for (size_t n = g.first; n < g.last; ++n) steps_.push_back(call_step(instructions_[n], place));
+      for (size_t n = g.first; n < g.last; ++n) add(call_step(instructions_[n], place), "call", n, n + 1);
       continue;
     }
     auto step = std::make_unique<ChainStep>();
@@ -392,7 +424,7 @@ void Program::build_steps(bool fuse) {
       made[i.out[0].slot] = out;
       step->links.push_back(std::move(link));
     }
-    steps_.push_back(std::move(step));
+    add(std::move(step), "chain", g.first, g.last);
   }
   result_arrays_.clear();
   for (const Operand& o : result_operands_) result_arrays_.push_back(place(o));
@@ -403,9 +435,14 @@ void Program::build_steps(bool fuse) {
 
 void Program::run(const Array* const* arguments) {
   if (built_for_ != &kernels()) build_steps(passes_.fuse);
+  for (int a : written_arguments_)
+    if (!arguments[a]->storage->writable)
+      fail<ValueError>("the step changes argument ", a, " of shape ", shape_text(*arguments[a]),
+                       " in place, which lies on read-only memory; pass a copy of it");
   for (const Patch& p : patches_) p.array->data = arguments[p.argument]->data + p.offset;
   for (const auto& step : steps_) step->run();
   for (Storage* s : written_outside_) ++s->version;
+  for (int a : written_arguments_) ++arguments[a]->storage->version;
 }
 
 void Program::copy_results(Array* to) const {
@@ -413,59 +450,6 @@ void Program::copy_results(Array* to) const {
     to[i] = Array::empty(result_arrays_[i]->dtype, result_arrays_[i]->ndim, result_arrays_[i]->shape);
     copy_into(to[i], *result_arrays_[i]);
   }
-}
-
-// ---- looking at it ----
-
-namespace {
-
-std::string text(const Array& a) { return std::string(dtype_name(a.dtype)) + shape_text(a); }
-
-bool same_window(const Array& a, const Array& b) {
-  if (a.dtype != b.dtype || !a.same_shape(b)) return false;
-  for (int d = 0; d < a.ndim; ++d)
-    if (a.shape[d] > 1 && a.strides[d] != b.strides[d]) return false;
-  return true;
-}
-
-}  // namespace
-
-std::string Program::difference(const Program& other) const {
-  const size_t n = std::min(instructions_.size(), other.instructions_.size());
-  // Slots are numbered in the order in which they turn up, so equal programs have equal numbers.
-  for (size_t i = 0; i < n; ++i) {
-    const Instruction &a = instructions_[i], &b = other.instructions_[i];
-    const std::string where = "call " + std::to_string(i) + " (" + a.op->name + ")";
-    if (a.op != b.op) return where + " is " + b.op->name + " in the other run: the step branched on something";
-    if (a.in.size() != b.in.size()) return where + " has another number of inputs in the other run";
-    const Attributes &x = a.attributes, &y = b.attributes;
-    if (x.int_count != y.int_count || std::memcmp(x.ints, y.ints, sizeof(int64_t) * static_cast<size_t>(x.int_count)) ||
-        x.real_count != y.real_count ||
-        std::memcmp(x.reals, y.reals, sizeof(double) * static_cast<size_t>(x.real_count)))
-      return where + " has other attributes in the other run: a Python number in the step changes from call to call";
-    for (size_t k = 0; k < a.in.size(); ++k) {
-      const Operand &p = a.in[k], &q = b.in[k];
-      if (p.slot < 0 || q.slot < 0) {
-        if (p.slot != q.slot) return where + " has an optional input in one run only";
-        continue;
-      }
-      if (!same_window(p.window, q.window))
-        return where + ": input " + std::to_string(k) + " is " + text(p.window) + " in one run, " + text(q.window) +
-               " in the other";
-      const Slot &s = slots_[static_cast<size_t>(p.slot)], &t = other.slots_[static_cast<size_t>(q.slot)];
-      if (p.slot != q.slot || s.kind != t.kind)
-        return where + ": input " + std::to_string(k) + " comes from elsewhere in the other run";
-      if (s.kind != Slot::kOutside || s.storage == t.storage) continue;
-      // Made anew in each run: a constant of the step, if its bytes agree.
-      if (s.storage->bytes != t.storage->bytes || std::memcmp(s.storage->data, t.storage->data, s.storage->bytes))
-        return where + ": input " + std::to_string(k) + ", " + text(p.window) +
-               ", is made outside of pyneural's ops and has another value in each run";
-    }
-  }
-  if (instructions_.size() != other.instructions_.size())
-    return "one run has " + std::to_string(instructions_.size()) + " calls, the other " +
-           std::to_string(other.instructions_.size());
-  return "";
 }
 
 }  // namespace pn

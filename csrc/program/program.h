@@ -23,10 +23,11 @@ namespace pn {
 
 struct Slot {
   enum Kind { kArgument, kOutside, kTemporary } kind;
-  Storage* storage;      // as it was at capture; kept alive while recording, and for kOutside for good
-  int argument = -1;     // kArgument: which
-  bool written = false;  // by some instruction
-  int64_t arena = -1;    // kTemporary: offset in the arena; -1 while it has none
+  Storage* storage;          // as it was at capture; kept alive while recording, and for kOutside for good
+  int argument = -1;         // kArgument: which
+  bool written = false;      // by some instruction
+  bool made_inside = false;  // kOutside: laid out by the step itself, from Python numbers or by NumPy
+  int64_t arena = -1;        // kTemporary: offset in the arena; -1 while it has none
 };
 
 // An operand: a window on a slot. `window.data` is the address at capture until the program is finished.
@@ -48,6 +49,18 @@ struct Passes {
   bool share_memory = true;
 };
 
+// For people: what one step does.
+struct CallText {
+  std::string op;
+  std::vector<std::string> inputs, outputs;  // "float32(64, 10) argument 0"; what a call changes in place is an output
+  double operations;
+  int64_t bytes;  // that go through memory, not through what a chain keeps in cache
+};
+struct StepText {
+  std::string what;
+  std::vector<CallText> calls;
+};
+
 class Step;  // one thing that run() does: a call, or several fused
 
 class Program {
@@ -59,9 +72,13 @@ class Program {
 
   // ---- recording ----
   void add_argument(const Array& a);
+  bool adopt(const Array& a);       // add_argument() for memory that the program does not know yet; else false
+  void add_inside(const Array& a);  // the step has laid this out without an op
   void record(const OpCall& call);
   bool is_computed(const Array& a) const;  // depends on an argument or was made by the step: its value may not be read
   bool is_temporary(const Array& a) const;
+  bool is_argument(const Array& a) const;
+  bool is_inside(const Array& a) const;  // see add_inside()
   bool is_written(const Array& a) const;
   bool consumed_in_place(const Array& a) const;  // read by a call that updates something outside in place
 
@@ -80,14 +97,21 @@ class Program {
   // ---- looking at it ----
   // Empty if this and the other capture of the same step are the same program, else the first difference in words.
   std::string difference(const Program& other) const;
+  // The same for one value that each of the two hands out.
+  std::string difference(const Array& a, const Program& other, const Array& b) const;
+  std::vector<StepText> listing() const;
   size_t instructions() const { return instructions_.size(); }
   size_t steps() const { return steps_.size(); }
+  int64_t held_bytes() const;  // while recording: of all temporaries
   int64_t arena_bytes() const { return arena_bytes_; }
   int64_t captured_bytes() const { return captured_bytes_; }
 
  private:
   int slot_of(const Array& a, Slot::Kind if_new);
   Operand operand(const Array& a, Slot::Kind if_new);
+  std::string difference(const Operand& a, const Program& other, const Operand& b) const;
+  const Slot* slot(const Array& a) const;  // null: unknown
+  const char* base(const Slot& s) const;   // where offsets in a slot count from
   void drop_unread();
   void bring_updates_together();
   void build_steps(bool fuse);
@@ -111,6 +135,7 @@ class Program {
   std::vector<Patch> patches_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Storage*> written_outside_;
+  std::vector<int> written_arguments_;
   const struct Kernels* built_for_ = nullptr;
   Passes passes_;
   bool finished_ = false;

@@ -60,6 +60,8 @@ void UpdateStep::run_as() {
   const int64_t m = w->shape[0], n = w->shape[1], k = a->shape[1];
   int64_t rows = kBlockBytes / (n * static_cast<int64_t>(sizeof(T)) + 1) / kTileRows * kTileRows;
   if (rows < kTileRows) rows = kTileRows;
+  // An argument may lie on the memory of the parameter: then the whole gradient comes first, as it was recorded.
+  if (may_overlap(*w, *a) || may_overlap(*w, *b)) rows = m;
   const double* h = settings->ptr<double>();
   const SgdCoefficients coefficients{h[0], h[1], h[2]};
   const auto block = [&](int64_t t) {

@@ -10,6 +10,8 @@ namespace pn {
 
 class Step {
  public:
+  const char* what = "call";   // how its calls are done
+  size_t first = 0, last = 0;  // which of the program's calls: [first, last)
   virtual ~Step() = default;
   virtual void run() = 0;
 };

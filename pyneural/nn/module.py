@@ -15,6 +15,10 @@ from .parameter import Parameter
 
 M = TypeVar("M", bound="Module")
 
+# Where a module keeps what belongs to it, with the words for it in messages.
+_REGISTRIES = {"_parameters": "its parameters", "_buffers": "its buffers", "_modules": "its parts",
+               "_hooks": "its hooks", "_pre_hooks": "its hooks"}  # fmt: skip
+
 
 class IncompatibleKeys(NamedTuple):
     """What :meth:`Module.load_state_dict` did not find a partner for."""
@@ -35,6 +39,7 @@ class HookHandle:
 
     def remove(self) -> None:
         self._hooks.pop(self._id, None)
+        _engine.module_edited()
 
     def __enter__(self) -> HookHandle:
         return self
@@ -87,10 +92,17 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def _facts(self) -> tuple:
-        """What a captured step relies on: which parameters and buffers there are, the module's numbers and modes."""
-        tensors = tuple(map(id, (*self._parameters.values(), *self._buffers.values())))
-        plain = tuple((k, v) for k, v in vars(self).items() if isinstance(v, (bool, int, float, str)))
-        return tensors, plain
+        """What a captured step relies on: every attribute, parameter, buffer, part and hook, as name, value, ..."""
+        facts: list[Any] = []
+        for name, value in self.__dict__.items():
+            if name in _REGISTRIES:
+                if name not in ("_parameters", "_buffers"):  # those are attributes as well
+                    facts += (_REGISTRIES[name], tuple(value.values()))
+            elif isinstance(value, (list, dict)):
+                facts += (name, tuple(value if isinstance(value, list) else value.items()))
+            else:
+                facts += (name, value)
+        return tuple(facts)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         capture = _engine.capturing()
@@ -144,6 +156,7 @@ class Module:
     # as well, so that reading self.weight costs no more than any other attribute.
 
     def __setattr__(self, name: str, value: Any) -> None:
+        _engine.module_edited()
         registries = self.__dict__.get("_modules")
         if registries is None:
             if isinstance(value, (Parameter, Module)):
@@ -176,6 +189,7 @@ class Module:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         self._forget(name)
         del self.__dict__[name]
+        _engine.module_edited()
 
     def _forget(self, name: str, keep: dict[str, Any] | None = None) -> None:
         """Takes ``name`` out of every registry but ``keep``, where it holds its place in the order."""
@@ -191,6 +205,7 @@ class Module:
             raise TypeError(f"register_parameter: {name!r} must be a Parameter or None, got {type(param).__name__}")
         self._parameters[name] = param
         self.__dict__[name] = param
+        _engine.module_edited()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a tensor that is part of the state but is not trained; in the state dict only if ``persistent``."""
@@ -199,6 +214,7 @@ class Module:
             raise TypeError(f"register_buffer: {name!r} must be a Tensor or None, got {type(tensor).__name__}")
         self._buffers[name] = tensor
         self.__dict__[name] = tensor
+        _engine.module_edited()
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -208,6 +224,7 @@ class Module:
             raise TypeError(f"add_module: {name!r} must be a Module or None, got {type(module).__name__}")
         self._modules[name] = module
         self.__dict__[name] = module
+        _engine.module_edited()
 
     register_module = add_module
 
@@ -401,12 +418,14 @@ class Module:
         """``hook(module, args)`` runs before ``forward`` and may return other arguments."""
         handle = HookHandle(self._pre_hooks)
         self._pre_hooks[handle._id] = hook
+        _engine.module_edited()
         return handle
 
     def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> HookHandle:
         """``hook(module, args, output)`` runs after ``forward`` and may return another output."""
         handle = HookHandle(self._hooks)
         self._hooks[handle._id] = hook
+        _engine.module_edited()
         return handle
 
     # ------------------------------------------------------------------------------------------------------ dtypes

@@ -1,11 +1,31 @@
-"""The schedule that listens to a metric."""
+"""The schedule that listens to a metric, and how schedules take part in captured steps."""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
+from .. import _engine
 from .optimizer import Optimizer
+
+
+def replayed(step: Callable[..., None]) -> Callable[..., None]:
+    """A schedule's ``step`` that a captured training step calls again at each replay."""
+
+    @functools.wraps(step)
+    def outer(self: Any, *args: Any) -> None:
+        capture = _engine.capturing()
+        if capture is None or not capture.schedule(self, functools.partial(outer, self, *args)):
+            step(self, *args)
+            return
+        try:
+            step(self, *args)
+        finally:
+            capture.scheduled_step()
+
+    return outer
 
 
 class ReduceLROnPlateau:
@@ -63,6 +83,7 @@ class ReduceLROnPlateau:
             return value < self.best * (1 - self.threshold) if down else value > self.best * (1 + self.threshold)
         return value < self.best - self.threshold if down else value > self.best + self.threshold
 
+    @replayed
     def step(self, metrics: Any) -> None:
         """Takes note of the epoch's metric."""
         value = float(metrics)

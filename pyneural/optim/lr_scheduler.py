@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ._plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from ._plateau import replayed
 from .optimizer import Optimizer
 
 __all__ = [
@@ -46,6 +47,11 @@ class LRScheduler:
         KeyError: ``last_epoch`` is given but a group has no ``initial_lr``.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = replayed(cls.step)  # type: ignore[method-assign]
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__}: expected an Optimizer, got {type(optimizer).__name__}")
@@ -71,6 +77,7 @@ class LRScheduler:
         """The step sizes that were set last."""
         return self._last_lr
 
+    @replayed
     def step(self) -> None:
         """Goes on by one epoch and sets the step sizes."""
         self.last_epoch += 1

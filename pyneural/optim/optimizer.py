@@ -109,9 +109,18 @@ class Optimizer:
             values[:] = self._settings(group)
 
     def _facts(self) -> tuple:
-        """What a captured step relies on: the parameters and which settings are in use (their values are read anew)."""
-        return tuple((tuple(map(id, g["params"])), tuple(bool(v) for k, v in g.items() if k not in ("params", "lr")))
-                     for g in self.param_groups)  # fmt: skip
+        """What a captured step relies on: parameters, their state tensors, and which settings are in use at all.
+
+        The values of the settings are read anew at every replay.
+        """
+        facts: list[Any] = ["the number of its groups", len(self.param_groups)]
+        state = self.state
+        for group in self.param_groups:
+            params = group["params"]
+            used = tuple([bool(v) for k, v in group.items() if k not in ("params", "lr", "initial_lr")])
+            facts += ("its parameters", tuple(params), "which settings are 0", used)
+            facts += ("its state", tuple([tuple(state[p].values()) for p in params if p in state]))
+        return tuple(facts)
 
     # ---- stepping ----
 
@@ -124,7 +133,8 @@ class Optimizer:
         self._refresh()
         capture = _engine.capturing()
         if capture is not None:
-            capture.before.append(self._refresh)
+            capture.update(self)
+            # Before states are made: a recording that makes one holds for no later call.
             capture.note(self, Optimizer._facts)
         state = self.state
         with no_grad():
