@@ -220,11 +220,15 @@ class Compiled:
         rows = np.arange(n) if order is None else np.ascontiguousarray(order, np.int64)
         if rows.ndim != 1 or (rows.size and not 0 <= rows.min() <= rows.max() < n):
             raise ValueError(f"epoch: order must be a vector of row numbers from 0 to {n - 1}")
-        lookups = (
-            [None] * len(sources)
-            if tables is None
-            else [None if t is None else from_numpy(np.ascontiguousarray(t)) for t in tables]
-        )
+        lookups = [None if t is None else from_numpy(np.ascontiguousarray(t)) for t in tables or [None] * len(sources)]
+        if len(lookups) != len(sources):
+            raise ValueError(f"epoch: tables has {len(lookups)} entries for {len(sources)} arguments")
+        for i, (s, t) in enumerate(zip(sources, lookups, strict=True)):
+            if t is not None and (s.dtype.itemsize != 1 or t.shape != (256,) or t.dtype.kind != "f"):
+                raise ValueError(
+                    f"epoch: tables[{i}] is {t.dtype} of shape {t.shape} for {s.dtype} data; a table holds 256 floats, "
+                    "one for each value of a byte"
+                )
         full, count = len(rows) // batch_size, -(-len(rows) // batch_size)
         values = np.zeros((count, 0))
         done = self.since = 0
