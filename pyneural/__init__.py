@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as _np
 
-from . import _openmp as _openmp  # before anything that loads the extensions
+try:
+    from . import _openmp as _openmp  # before anything that loads the extensions
+except ImportError as _error:
+    if "cannot import name '_kernels'" not in str(_error):
+        raise
+    raise ImportError(
+        f"pyneural: {__path__[0]} holds the sources, which are not built. Install them (pip install .) and start "
+        "Python in another folder, or install them in place (pip install -e .)"
+    ) from None
 from . import tensor as _tensor_module
 from .tensor import (
     Tensor,

@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -92,6 +93,20 @@ def test_training_loads_no_drawing() -> None:
         f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     assert output(code) == "[]"
+
+
+def test_sources_that_are_not_built_say_so(tmp_path: pathlib.Path) -> None:
+    source = pathlib.Path(pn.__file__).parent
+    shutil.copytree(source, tmp_path / "pyneural", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    # An editable install has a finder that knows where the built parts are.
+    code = """
+import sys
+sys.meta_path[:] = [f for f in sys.meta_path if not type(f).__module__.startswith("_editable")]
+import pyneural
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "holds the sources, which are not built. Install them (pip install .)" in done.stderr
 
 
 def test_every_name_is_there() -> None:

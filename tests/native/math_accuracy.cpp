@@ -83,9 +83,7 @@ uint64_t random_bits() {  // splitmix64
   return z ^ (z >> 31);
 }
 
-double uniform(double low, double high) {
-  return low + (high - low) * double(random_bits() >> 11) * 0x1p-53;
-}
+double uniform(double low, double high) { return low + (high - low) * double(random_bits() >> 11) * 0x1p-53; }
 
 // Special values, then random ones that dwell where functions of this kind change: around 0 and 1, up to +-50, +-750.
 template <class T>
