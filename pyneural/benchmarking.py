@@ -158,6 +158,11 @@ class Timing:
         return len(fastest) == 3 and fastest[2] <= fastest[0] * (1 + within)
 
 
+#: Seconds of silence between two libraries. OpenBLAS's threads spin for some 20 ms after a call and keep a core from
+#: whoever comes next, which halves the rate of a library whose own threads sleep soon.
+REST = 0.05
+
+
 def interleave(
     runs: Mapping[str, Run], steps: Mapping[str, int], effort: Effort, measures: bool = False
 ) -> dict[str, Timing]:
@@ -181,6 +186,7 @@ def interleave(
                 if measures:
                     timings[name].samples.append(float(run()) / steps[name])
                     continue
+                time.sleep(REST)
                 if not timings[name].samples or timings[name].minimum * steps[name] * calls[name] < 5 * effort.settle:
                     until = clock() + effort.settle
                     while clock() < until:

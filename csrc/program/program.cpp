@@ -126,7 +126,9 @@ void Program::drop_unread() {
   for (const Operand& r : result_operands_) read[static_cast<size_t>(r.slot)] = true;
   std::vector<Instruction> kept;
   for (auto i = instructions_.rbegin(); i != instructions_.rend(); ++i) {
-    bool needed = i->op->writes != 0 || i->out.empty();  // no outputs: it is there for what it checks
+    // No outputs: the call is there for what it checks. A check of values stands even where nobody reads the result, or a
+    // replay would let through what the eager step refuses.
+    bool needed = i->op->writes != 0 || i->out.empty() || i->op->flags & kChecksValues;
     // A write counts only if somebody sees it; a temporary that is only written is nobody's.
     if (i->op->writes) {
       needed = false;
