@@ -126,8 +126,8 @@ void Program::drop_unread() {
   for (const Operand& r : result_operands_) read[static_cast<size_t>(r.slot)] = true;
   std::vector<Instruction> kept;
   for (auto i = instructions_.rbegin(); i != instructions_.rend(); ++i) {
-    // No outputs: the call is there for what it checks. A check of values stands even where nobody reads the result, or a
-    // replay would let through what the eager step refuses.
+    // No outputs: the call is there for what it checks. A check of values stands even where nobody reads the result, or
+    // a replay would let through what the eager step refuses.
     bool needed = i->op->writes != 0 || i->out.empty() || i->op->flags & kChecksValues;
     // A write counts only if somebody sees it; a temporary that is only written is nobody's.
     if (i->op->writes) {
