@@ -158,9 +158,9 @@ class Timing:
         return len(fastest) == 3 and fastest[2] <= fastest[0] * (1 + within)
 
 
-#: Seconds of silence between two libraries. OpenBLAS's threads spin for some 20 ms after a call and keep a core from
+#: Seconds of silence between two libraries. OpenBLAS's threads spin for some 100 ms after a call and keep a core from
 #: whoever comes next, which halves the rate of a library whose own threads sleep soon.
-REST = 0.05
+REST = 0.15
 
 
 def interleave(
