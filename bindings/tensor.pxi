@@ -71,9 +71,6 @@ cdef class Tensor:
         """Counts writes in place to the memory behind the tensor."""
         return self.array.storage.version
 
-    def _wrote(self):
-        self.array.storage.version += 1
-
     def _shares_with(self, list others):
         """(position, distance in bytes) of the first of the others on the same memory, or None."""
         cdef Tensor t

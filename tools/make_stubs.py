@@ -63,7 +63,6 @@ ENGINE = {
     "Tensor._version": "int",
     "Tensor._share": "None",
     "Tensor._write": "Self",
-    "Tensor._wrote": "None",
     "Tensor.detach": RESULT,
     "Tensor.dtype": "np.dtype[Any]",
     "Tensor.grad": f"{RESULT} | None",

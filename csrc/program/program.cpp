@@ -98,11 +98,6 @@ bool Program::is_computed(const Array& a) const {
   return s && (s->kind != Slot::kOutside || s->written);
 }
 
-bool Program::is_written(const Array& a) const {
-  const Slot* s = slot(a);
-  return s && s->written;
-}
-
 bool Program::consumed_in_place(const Array& a) const {
   const auto known = slot_by_storage_.find(a.storage);
   if (known == slot_by_storage_.end()) return false;

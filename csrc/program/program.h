@@ -78,8 +78,7 @@ class Program {
   bool is_computed(const Array& a) const;  // depends on an argument or was made by the step: its value may not be read
   bool is_temporary(const Array& a) const;
   bool is_argument(const Array& a) const;
-  bool is_inside(const Array& a) const;  // see add_inside()
-  bool is_written(const Array& a) const;
+  bool is_inside(const Array& a) const;          // see add_inside()
   bool consumed_in_place(const Array& a) const;  // read by a call that updates something outside in place
 
   // ---- finishing ----

@@ -49,10 +49,9 @@ class Record:
     differences: bool
     function: Any
     primitive: bool
-    source: Any
 
     __slots__ = ("name", "inputs", "attributes", "reference", "gradient", "formula", "samples", "errors", "tolerance",
-                 "dtypes", "differences", "function", "primitive", "source")  # fmt: skip
+                 "dtypes", "differences", "function", "primitive")  # fmt: skip
 
     def __init__(self, **fields: Any) -> None:
         for name, value in fields.items():
@@ -90,7 +89,7 @@ def op(
     attribute_names = tuple(attributes.split())
     record = Record(name=name, inputs=names, attributes=attribute_names, reference=reference, gradient=gradient or {},
                     formula=formula or {}, samples=samples, errors=errors, tolerance=tolerance, dtypes=dtypes,
-                    differences=differences, primitive=True, function=None, source=None)  # fmt: skip
+                    differences=differences, primitive=True, function=None)  # fmt: skip
     _add(record)
     record.function = _engine.Op(name, names, attribute_names, record.gradient, doc)
     return record.function
@@ -116,7 +115,7 @@ def composed(
     def add(f: Callable[..., Any]) -> Callable[..., Any]:
         record = Record(name=name or f.__name__, inputs=(), attributes=(), reference=reference, gradient={}, formula={},
                         samples=samples, errors=errors, tolerance=tolerance, dtypes=dtypes, differences=differences,
-                        primitive=False, function=f, source=None)  # fmt: skip
+                        primitive=False, function=f)  # fmt: skip
         _add(record)
         return f
 
