@@ -1,0 +1,27 @@
+"""Pictures in one style: learning curves, image grids, code scatters, confusion tables, weights.
+
+Every helper returns a matplotlib `Figure` that belongs to no window system and to no global state: save it with
+`fig.savefig(path)`, or let a notebook show it. matplotlib is imported when the first picture is made.
+"""
+
+from .codes import code_scatter
+from .curves import learning_curves, lines
+from .images import image_grid, originals_over_reconstructions, weight_images
+from .style import CLASSES, INK, LINES, new, style
+from .tables import confusion_table, heat_map
+
+__all__ = [
+    "CLASSES",
+    "INK",
+    "LINES",
+    "code_scatter",
+    "confusion_table",
+    "heat_map",
+    "image_grid",
+    "learning_curves",
+    "lines",
+    "new",
+    "originals_over_reconstructions",
+    "style",
+    "weight_images",
+]
