@@ -92,7 +92,7 @@ inf, nan, pi = _np.inf, _np.nan, _np.pi
 #: Parts that cost time to import and are not needed by every program, imported when first used.
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff",
-         "models": ".models"}  # fmt: skip
+         "models": ".models", "learn": ".learn"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
                "show_config": ".environment"}  # fmt: skip
@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from . import data as data
     from . import experiments as experiments
     from . import functional as functional
+    from . import learn as learn
     from . import models as models
     from . import nn as nn
     from . import optim as optim
