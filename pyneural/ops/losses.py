@@ -200,8 +200,8 @@ _cross_entropy_backward: Any = op(
     reference=_cross_entropy_backward_reference,
     gradient={"dy": _wrt_dy, "x": _wrt_x},
     formula={
-        "dy": r"\textstyle\sum g\,(\mathrm{softmax}(x) - e_{\mathrm{target}})",
-        "x": r"dy\,p\,(g - \textstyle\sum g\,p),\ p = \mathrm{softmax}(x)",
+        "dy": r"\sum g\,(\mathrm{softmax}(x) - e_{\mathrm{target}})",
+        "x": r"dy\,p\,(g - \sum g\,p),\ p = \mathrm{softmax}(x)",
     },
     samples=_cross_entropy_backward_samples,
     errors=_cross_entropy_backward_errors,
@@ -232,7 +232,7 @@ _nll_loss_backward: Any = op(
     attributes="classes ignore_index reduction",
     reference=_nll_loss_backward_reference,
     gradient={"dy": lambda g, target, ignore_index, reduction: _nll_loss(g, target, ignore_index, reduction)},
-    formula={"dy": r"-\textstyle\sum g_{\mathrm{target}}"},
+    formula={"dy": r"-\sum g_{\mathrm{target}}"},
     samples=_nll_loss_backward_samples,
     errors=_nll_loss_backward_errors,
 )

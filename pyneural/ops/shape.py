@@ -89,7 +89,7 @@ _expand: Any = op(
     reference=lambda x, shape: np.broadcast_to(
         x, [x.shape[i - len(shape) + x.ndim] if n == -1 else n for i, n in enumerate(shape)]),
     gradient={"x": lambda g: g},
-    formula={"x": r"\textstyle\sum g \text{ over the stretched axes}"},
+    formula={"x": r"\sum g \text{ over the stretched axes}"},
     samples=lambda make: [(make(3, 1), (3, 4)), (make(1, 5), (2, 7, 5)), (make(), (2, 2)), (make(2, 1), (-1, 3)),
                           (make(1, 3), (0, 3)), (make(4), (4,))],
     errors=lambda make: [((make(2, 3), (2, 4)), ValueError, r"shape \(2, 3\) does not expand to \(2, 4\)"),
