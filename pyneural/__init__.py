@@ -92,6 +92,7 @@ inf, nan, pi = _np.inf, _np.nan, _np.pi
 #: Parts that cost time to import and are not needed by every program, imported when first used.
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff",
+         "distributions": ".distributions",
          "models": ".models", "learn": ".learn"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
@@ -100,6 +101,7 @@ _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": 
 if TYPE_CHECKING:
     from . import autodiff as autodiff
     from . import data as data
+    from . import distributions as distributions
     from . import experiments as experiments
     from . import functional as functional
     from . import learn as learn
