@@ -43,10 +43,22 @@ inline double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// The Capture (a Python object) that records this thread, or null.
+// The Capture (a Python object) that records this thread, or null; and the listener, which is told of every call and
+// every walk back (pyneural.explain), or null. `observed`: either is there, so that a call asks once for both.
 inline thread_local PyObject* capture = nullptr;
+inline thread_local PyObject* listener = nullptr;
+inline thread_local bool observed = false;
 inline PyObject* get_capture() { return capture; }
-inline void set_capture(PyObject* c) { capture = c; }
+inline PyObject* get_listener() { return listener; }
+inline bool get_observed() { return observed; }
+inline void set_capture(PyObject* c) {
+  capture = c;
+  observed = capture || listener;
+}
+inline void set_listener(PyObject* l) {
+  listener = l;
+  observed = capture || listener;
+}
 
 // A NumPy array whose memory a Storage borrows; let go of with the GIL held, and not after the interpreter is gone.
 inline void release_object(void* object) {

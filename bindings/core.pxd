@@ -125,5 +125,8 @@ cdef extern from "core.h" namespace "pn::python" nogil:
 cdef extern from "core.h" namespace "pn::python":
     PyObject* get_capture()
     void set_capture(PyObject*)
+    PyObject* get_listener()
+    void set_listener(PyObject*)
+    bint get_observed()
     Storage* borrow_object(void* data, size_t bytes, bint writable, PyObject* owner)
     object new_object(object type, object empty)

@@ -199,7 +199,7 @@ cdef object call_op(Op op, tuple args):
     cdef tuple inputs
     cdef Py_ssize_t n, i, first
     cdef Tensor t
-    cdef bint uniform = True, recorded = False
+    cdef bint uniform = True, recorded = False, heard = False
     cdef DType common = DType.Bool
     cdef int64_t work = 0
 
@@ -261,16 +261,22 @@ cdef object call_op(Op op, tuple args):
             execute(call)
     else:
         execute(call)
-    if get_capture() is not NULL:
-        record_call(op, inputs, n, &call)
+    if get_observed():
+        if get_capture() is not NULL:
+            record_call(op, inputs, n, &call)
+        heard = get_listener() is not NULL
 
     if op.row.outputs == 1:
         t = wrap(call.out[0])
         if recorded:
             t.node = record(op, inputs, n, args[first:], &call)
             t.requires_grad_ = True
+        if heard:
+            current_listener().called(op, inputs[:n], args[first:], (t,))
         return t
     if op.row.outputs == 0:
+        if heard:
+            current_listener().called(op, inputs[:n], args[first:], ())
         return None
     node = record(op, inputs, n, args[first:], &call) if recorded else None
     results = []
@@ -281,7 +287,31 @@ cdef object call_op(Op op, tuple args):
             t.output_index = i
             t.requires_grad_ = True
         results.append(t)
+    if heard:
+        current_listener().called(op, inputs[:n], args[first:], tuple(results))
     return tuple(results)
+
+
+cdef inline object current_listener():
+    return <object>get_listener() if get_listener() is not NULL else None
+
+
+def observed():
+    """True while this thread's calls are recorded by a Capture or told to a listener."""
+    return get_observed()
+
+
+def listen(listener):
+    """Tells an object of every call and every walk back on this thread, None: nobody; returns the one before.
+
+    The caller keeps the listener alive. It has the methods ``called(op, inputs, attributes, outputs)``, after each op
+    call, with the tensors that the op has seen and made; ``walk_begins(roots, gradients, create_graph)``,
+    ``walked(node, arrived, messages)`` for each node, with the gradients of its outputs and of its inputs, and
+    ``walk_ends(leaves)`` with the leaves and their gradients, in the order in which they were reached.
+    """
+    before = current_listener()
+    set_listener(<PyObject*>listener if listener is not None else NULL)
+    return before
 
 
 cdef int record_call(Op op, tuple inputs, Py_ssize_t n, OpCall* call) except -1:

@@ -29,6 +29,23 @@ cdef class Node:
         """The nodes and leaf tensors that the call's inputs came from (None where no gradient goes)."""
         return self.edges
 
+    @property
+    def sources(self):
+        """Per input: the node or leaf tensor that its gradient goes to and which of that node's outputs it is, or None."""
+        return tuple([None if e is None else (e, 0 if self.edge_outputs is None else self.edge_outputs[i])
+                      for i, e in enumerate(self.edges)])
+
+    @property
+    def kept(self):
+        """What is kept for the gradient rules and still as it was: (inputs, outputs), tensors off the tape or None."""
+        inputs = [None] * len(self.edges)
+        if self.saved is not None:
+            inputs = [None if x is None or (<Tensor>x).array.storage.version != <int64_t>v else wrap((<Tensor>x).array)
+                      for x, v in zip(self.saved, self.versions)]
+        outputs = [None if self.outputs[i].storage is NULL or self.outputs[i].storage.version != self.output_versions[i]
+                   else wrap(self.outputs[i]) for i in range(self.n_out)]
+        return tuple(inputs), tuple(outputs)
+
     cdef release(self):
         self.saved = self.versions = None
         for i in range(self.n_out):
@@ -202,6 +219,9 @@ def run_backward(list roots, list gradients, bint retain_graph, bint create_grap
             if t.node is not None:
                 wanted.setdefault((t.node, t.output_index), []).append(i)
     order = reachable([(<Tensor>r).node for r in roots if (<Tensor>r).node is not None])
+    listener = current_listener()
+    if listener is not None:
+        listener.walk_begins(roots, gradients, create_graph)
     try:
         set_grad_enabled(create_graph)
         for root, g in zip(roots, gradients):
@@ -219,6 +239,8 @@ def run_backward(list roots, list gradients, bint retain_graph, bint create_grap
                     for i in wanted.get((node, k), ()):
                         found[i] = arrived[k]
             messages = run_rules(node, arrived)
+            if listener is not None:
+                listener.walked(node, arrived, messages)
             for i in range(len(messages)):
                 if messages[i] is None:
                     continue
@@ -229,6 +251,8 @@ def run_backward(list roots, list gradients, bint retain_graph, bint create_grap
                     add_leaf(leaves, <Tensor>target, messages[i])
             if not retain_graph:
                 node.release()
+        if listener is not None:
+            listener.walk_ends([(leaf, g) for leaf, g in leaves.values()])
         if found is not None:
             for i, x in enumerate(inputs):
                 if id(x) in leaves:

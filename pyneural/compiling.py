@@ -66,8 +66,8 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors: list[Tensor] = []
         structure = _flatten((args, kwargs), tensors)
-        if _engine.capturing() is not None:
-            # Part of another step that is being recorded: its ops become that program's.
+        if _engine.observed():
+            # Part of another step that is being recorded or explained: its ops are that one's.
             args, kwargs = _unflatten(structure, iter(tensors))
             results: list[Tensor] = []
             shape = _flatten(self.step(*args, **kwargs), results, what="the step returns")
