@@ -18,11 +18,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _engine
+from . import _engine, ops
 from .autodiff import no_grad
-from .ops import (
-    expand, gather, log, log1p, log_softmax, logsigmoid, logsumexp, sigmoid, softmax, sqrt, square, stack, where,
-)  # fmt: skip
 from .random import Generator, rand, randn
 from .tensor import Tensor, as_tensor
 
@@ -49,7 +46,7 @@ def _together(name: str, **values: Any) -> list[Tensor]:
     except ValueError:
         shapes = ", ".join(f"{key} is {t.shape}" for key, t in zip(values, tensors, strict=True))
         raise ValueError(f"{name}: the parameters' shapes do not broadcast: {shapes}") from None
-    return [expand(t, shape) for t in tensors]
+    return [ops.expand(t, shape) for t in tensors]
 
 
 def _demand(name: str, parameter: str, x: Tensor, holds: Callable[[np.ndarray], Any], what: str) -> None:
@@ -90,7 +87,7 @@ class Distribution:
     @property
     def stddev(self) -> Tensor:
         """The square root of :attr:`variance`."""
-        return sqrt(self.variance)
+        return ops.sqrt(self.variance)
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the density, or of the probability, of `value` (..., *event_shape): one number per event."""
@@ -166,15 +163,15 @@ class Normal(Distribution):
     @property
     def variance(self) -> Tensor:
         """scale^2."""
-        return square(self.scale)
+        return ops.square(self.scale)
 
     def log_prob(self, value: Any) -> Tensor:
         """-(x - loc)^2 / (2 scale^2) - log scale - log(2 pi) / 2."""
-        return square((self._value(value) - self.loc) / self.scale) * -0.5 - log(self.scale) - 0.5 * _LOG_2PI
+        return ops.square((self._value(value) - self.loc) / self.scale) * -0.5 - ops.log(self.scale) - 0.5 * _LOG_2PI
 
     def entropy(self) -> Tensor:
         """log(2 pi e scale^2) / 2."""
-        return log(self.scale) + 0.5 * (1 + _LOG_2PI)
+        return ops.log(self.scale) + 0.5 * (1 + _LOG_2PI)
 
     def rsample(self, sample_shape: Sequence[int] = (), generator: Generator | None = None) -> Tensor:
         """loc + scale * noise, with standard normal noise."""
@@ -189,10 +186,10 @@ def _cholesky(a: Tensor) -> Tensor:
     for j in range(size):
         column = a[..., j]
         if columns:
-            done = stack(columns, -1)
+            done = ops.stack(columns, -1)
             column = column - (done * done[..., j : j + 1, :]).sum(-1)
-        columns.append(column * below[:, j] / sqrt(column[..., j : j + 1]))
-    return stack(columns, -1)
+        columns.append(column * below[:, j] / ops.sqrt(column[..., j : j + 1]))
+    return ops.stack(columns, -1)
 
 
 def _solve_lower(lower: Tensor, b: Tensor) -> Tensor:
@@ -201,16 +198,15 @@ def _solve_lower(lower: Tensor, b: Tensor) -> Tensor:
     for i in range(lower.shape[-1]):
         rest = b[..., i]
         if solved:
-            rest = rest - (lower[..., i, :i] * stack(solved, -1)).sum(-1)
+            rest = rest - (lower[..., i, :i] * ops.stack(solved, -1)).sum(-1)
         solved.append(rest / lower[..., i, i])
-    return stack(solved, -1)
+    return ops.stack(solved, -1)
 
 
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors, N(loc, covariance_matrix).
 
-    For independent components use ``Independent(Normal(loc, scale), 1)``, which needs no matrix. The work is made of
-    about 5 d ops for d components.
+    For independent components use ``Independent(Normal(loc, scale), 1)``: here the work is some 5 d ops for d components.
 
     Args:
         loc: Mean, (..., d).
@@ -234,10 +230,10 @@ class MultivariateNormal(Distribution):
             )
         batch = np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2])
         super().__init__(batch, (size,), mean.dtype)
-        self.loc = expand(mean, (*batch, size))
+        self.loc = ops.expand(mean, (*batch, size))
         if _engine.capturing() is None:
             self._check(name, np.asarray(matrix.detach()))
-        self.scale_tril = expand(matrix if name == "scale_tril" else _cholesky(matrix), (*batch, size, size))
+        self.scale_tril = ops.expand(matrix if name == "scale_tril" else _cholesky(matrix), (*batch, size, size))
 
     @staticmethod
     def _check(name: str, matrix: np.ndarray) -> None:
@@ -267,16 +263,16 @@ class MultivariateNormal(Distribution):
     @property
     def variance(self) -> Tensor:
         """The diagonal of the covariance: (..., d)."""
-        return square(self.scale_tril).sum(-1)
+        return ops.square(self.scale_tril).sum(-1)
 
     def _half_log_det(self) -> Tensor:
         """(1/2) log det of the covariance."""
-        return log(self.scale_tril.diagonal(dim1=-2, dim2=-1)).sum(-1)
+        return ops.log(self.scale_tril.diagonal(dim1=-2, dim2=-1)).sum(-1)
 
     def log_prob(self, value: Any) -> Tensor:
         """-(x - loc)^T S^-1 (x - loc) / 2 - log det(2 pi S) / 2."""
         whitened = _solve_lower(self.scale_tril, self._value(value) - self.loc)
-        return square(whitened).sum(-1) * -0.5 - self._half_log_det() - 0.5 * self.event_shape[0] * _LOG_2PI
+        return ops.square(whitened).sum(-1) * -0.5 - self._half_log_det() - 0.5 * self.event_shape[0] * _LOG_2PI
 
     def entropy(self) -> Tensor:
         """log det(2 pi e S) / 2."""
@@ -367,17 +363,17 @@ class Bernoulli(Distribution):
     @property
     def probs(self) -> Tensor:
         """The probability of 1."""
-        return self._parameter if self._given == "probs" else sigmoid(self._parameter)
+        return self._parameter if self._given == "probs" else ops.sigmoid(self._parameter)
 
     @property
     def logits(self) -> Tensor:
         """log(p / (1 - p))."""
-        return self._parameter if self._given == "logits" else log(self._parameter) - log1p(-self._parameter)
+        return self._parameter if self._given == "logits" else ops.log(self._parameter) - ops.log1p(-self._parameter)
 
     def _logs(self) -> tuple[Tensor, Tensor]:
         """(log P(1), log P(0)), each without cancellation."""
         x = self._parameter
-        return (log(x), log1p(-x)) if self._given == "probs" else (logsigmoid(x), logsigmoid(-x))
+        return (ops.log(x), ops.log1p(-x)) if self._given == "probs" else (ops.logsigmoid(x), ops.logsigmoid(-x))
 
     @property
     def mean(self) -> Tensor:
@@ -408,7 +404,7 @@ class Bernoulli(Distribution):
 
 def _times(p: Tensor, x: Tensor) -> Tensor:
     """p x, and 0 where p is 0, also for an infinite x."""
-    return p * where(p.detach() == 0, as_tensor(0.0, x.dtype), x)
+    return p * ops.where(p.detach() == 0, as_tensor(0.0, x.dtype), x)
 
 
 class Categorical(Distribution):
@@ -438,12 +434,12 @@ class Categorical(Distribution):
     def probs(self) -> Tensor:
         """The probabilities, (..., k)."""
         x = self._parameter
-        return x / x.sum(-1, keepdim=True) if self._given == "probs" else softmax(x, -1)
+        return x / x.sum(-1, keepdim=True) if self._given == "probs" else ops.softmax(x, -1)
 
     @property
     def logits(self) -> Tensor:
         """The logarithms of the probabilities, (..., k)."""
-        return log(self.probs) if self._given == "probs" else log_softmax(self._parameter, -1)
+        return ops.log(self.probs) if self._given == "probs" else ops.log_softmax(self._parameter, -1)
 
     @property
     def mean(self) -> Tensor:
@@ -454,7 +450,7 @@ class Categorical(Distribution):
     def variance(self) -> Tensor:
         """The variance of the numbers (PyTorch gives NaN)."""
         away = np.arange(self.num_classes, dtype=self.dtype) - self.mean.unsqueeze(-1)
-        return (self.probs * square(away)).sum(-1)
+        return (self.probs * ops.square(away)).sum(-1)
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the probability of each number; value is an integer tensor that broadcasts with the batch.
@@ -467,8 +463,8 @@ class Categorical(Distribution):
         if index.dtype.kind not in "iu":
             raise TypeError(f"Categorical.log_prob: value is {index.dtype} but must hold integers")
         shape = np.broadcast_shapes(index.shape, self.batch_shape)
-        logits = expand(self.logits, (*shape, self.num_classes))
-        return gather(logits, -1, expand(index.to(np.int64), shape).unsqueeze(-1)).squeeze(-1)
+        logits = ops.expand(self.logits, (*shape, self.num_classes))
+        return ops.gather(logits, -1, ops.expand(index.to(np.int64), shape).unsqueeze(-1)).squeeze(-1)
 
     def entropy(self) -> Tensor:
         """-sum p log p, where 0 log 0 is 0."""
@@ -521,14 +517,14 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 @register_kl(Normal, Normal)
 def _kl_normal(p: Normal, q: Normal) -> Tensor:
     ratio = p.scale / q.scale
-    return (square(ratio) + square((p.loc - q.loc) / q.scale) - 1) * 0.5 - log(ratio)
+    return (ops.square(ratio) + ops.square((p.loc - q.loc) / q.scale) - 1) * 0.5 - ops.log(ratio)
 
 
 @register_kl(MultivariateNormal, MultivariateNormal)
 def _kl_multivariate_normal(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
     # tr(Sq^-1 Sp) is the squared norm of Lq^-1 Lp: the columns of Lp are solved for as a batch.
-    trace = square(_solve_lower(q.scale_tril.unsqueeze(-3), p.scale_tril.mT)).sum((-2, -1))
-    apart = square(_solve_lower(q.scale_tril, p.loc - q.loc)).sum(-1)
+    trace = ops.square(_solve_lower(q.scale_tril.unsqueeze(-3), p.scale_tril.mT)).sum((-2, -1))
+    apart = ops.square(_solve_lower(q.scale_tril, p.loc - q.loc)).sum(-1)
     return (trace + apart - p.event_shape[0]) * 0.5 + q._half_log_det() - p._half_log_det()
 
 
@@ -591,7 +587,7 @@ def importance_weighted_bound(
     generator: Generator | None = None,
 ) -> Tensor:
     """log of the mean of p(x, z) / q(z) over draws z of q: its expectation rises from the evidence lower bound
-    (one draw) to log p(x) (Burda, Grosse and Salakhutdinov 2015, "Importance Weighted Autoencoders", arXiv:1509.00519).
+    (one draw) to log p(x) (Burda, Grosse and Salakhutdinov 2015, arXiv:1509.00519).
 
     Args:
         log_joint: z -> log p(x, z): takes draws (samples, *batch, *event), gives (samples, *batch).
@@ -600,4 +596,4 @@ def importance_weighted_bound(
         generator: Where the draws come from.
     """
     z = _draws(proposal, samples, generator)
-    return logsumexp(log_joint(z) - proposal.log_prob(z), 0) - math.log(samples)
+    return ops.logsumexp(log_joint(z) - proposal.log_prob(z), 0) - math.log(samples)
