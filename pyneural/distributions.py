@@ -206,7 +206,7 @@ def _solve_lower(lower: Tensor, b: Tensor) -> Tensor:
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors, N(loc, covariance_matrix).
 
-    For independent components use ``Independent(Normal(loc, scale), 1)``: here the work is some 5 d ops for d components.
+    For independent components use ``Independent(Normal(loc, scale), 1)``: this takes some 5 d ops.
 
     Args:
         loc: Mean, (..., d).
