@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,9 +26,18 @@ from .ops.losses import require_finite
 from .optim.optimizer import Optimizer
 from .tensor import Tensor, as_tensor
 
-__all__ = ["Callback", "EarlyStopping", "History", "NonFiniteLoss", "Schedule", "Trainer", "accuracy"]
+__all__ = ["Callback", "EarlyStopping", "History", "NonFiniteLoss", "Schedule", "Trainer", "accuracy", "recordable"]
+
+M = TypeVar("M", bound=Callable[..., Any])
 
 
+def recordable(metric: M) -> M:
+    """Declares that a metric is made of tensor operations alone and reads no value, so that a Trainer may record it."""
+    metric.recordable = True  # type: ignore[attr-defined]
+    return metric
+
+
+@recordable
 def accuracy(output: Any, target: Any) -> Tensor:
     """The share of rows whose largest output (along dimension 1) is the target class; a float64 tensor of one element.
 
@@ -108,7 +117,8 @@ class Trainer:
         loss: Called with the model's output and the targets; gives a tensor of one element, the mean over the batch.
         optimizer: Of the model's parameters.
         metrics: None, or name -> function(output, target) giving a batch's mean. A list of strings names known
-            ones ("accuracy"), which may also stand as values of the dict.
+            ones ("accuracy"), which may also stand as values of the dict. A function of your own keeps the step from
+            being recorded, unless it is declared :func:`pyneural.training.recordable`.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -140,7 +150,7 @@ class Trainer:
         self.stopping = False
         self._warned = False
         # Functions of the user's may look at values, which a recorded step must not.
-        self._inside = all(metric in _METRICS.values() for metric in self.metrics.values())
+        self._inside = all(getattr(m, "recordable", False) for m in self.metrics.values())
         self._steps: dict[tuple[str, str], Compiled] = {}
 
     # ---- training ----

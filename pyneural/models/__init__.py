@@ -4,3 +4,10 @@ from .autoencoder import Autoencoder as Autoencoder
 from .dense import TiedLinear as TiedLinear
 from .dense import batchwise as batchwise
 from .dense import dense as dense
+from .mlp import MLP as MLP
+from .mlp import initialise as initialise
+from .vae import KLWarmup as KLWarmup
+from .vae import Variational as Variational
+from .vae import VariationalAutoencoder as VariationalAutoencoder
+from .vae import gaussian_kl as gaussian_kl
+from .vae import lattice as lattice

@@ -7,6 +7,7 @@ Every helper returns a matplotlib `Figure` that belongs to no window system and 
 from .codes import code_scatter
 from .curves import learning_curves, lines
 from .images import image_grid, originals_over_reconstructions, weight_images
+from .latent import latent_lattice
 from .style import CLASSES, INK, LINES, new, style
 from .tables import confusion_table, heat_map
 
@@ -18,6 +19,7 @@ __all__ = [
     "confusion_table",
     "heat_map",
     "image_grid",
+    "latent_lattice",
     "learning_curves",
     "lines",
     "new",
