@@ -30,6 +30,8 @@ class Training:
         loss: ``loss(lib, nets, x, y)``, written with what :func:`torch_like` and :func:`jax_library` have in common.
         optimizer, rate: ``"SGD"`` or ``"Adam"``, and its step size.
         steps: Steps of one timed run where Python loops, and where the library does.
+        bias: Whether the layers have one.
+        decay: Weight decay, added to the gradient.
         gathers: Whether a batch is some of the rows; otherwise every step sees them all.
         noise: Whether the loss draws random numbers. To compare results they are replaced with fixed ones.
     """
@@ -42,6 +44,8 @@ class Training:
     optimizer: str
     rate: float
     steps: tuple[int, int]
+    bias: bool = True
+    decay: float = 0.0
     gathers: bool = True
     noise: bool = False
     tolerance: float = 1e-4
@@ -49,12 +53,13 @@ class Training:
     goals: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> list[np.ndarray]:
-        """The first weights: weight (out, in) and bias of each layer, uniform up to 1 / sqrt(in)."""
+        """The first weights: weight (out, in) and bias, if any, of each layer, uniform up to 1 / sqrt(in)."""
         rng = np.random.default_rng(1)
         found = []
         for inputs, outputs, _ in (layer for chain in self.nets for layer in chain):
             bound = inputs**-0.5
-            found += [rng.uniform(-bound, bound, s).astype(np.float32) for s in ((outputs, inputs), (outputs,))]
+            shapes = ((outputs, inputs), (outputs,))[: 1 + self.bias]
+            found += [rng.uniform(-bound, bound, s).astype(np.float32) for s in shapes]
         return found
 
     def orders(self, steps: int) -> np.ndarray:
@@ -110,7 +115,7 @@ def prepare(t: Training, lib: SimpleNamespace, **options: Any) -> tuple[Callable
     for chain in t.nets:
         layers = []
         for inputs, outputs, activation in chain:
-            layers.append(lib.nn.Linear(inputs, outputs))
+            layers.append(lib.nn.Linear(inputs, outputs, bias=t.bias))
             if activation:
                 layers.append(activations[activation]())
         nets.append(lib.nn.Sequential(*layers))
@@ -118,7 +123,7 @@ def prepare(t: Training, lib: SimpleNamespace, **options: Any) -> tuple[Callable
     with lib.no_grad():
         for p, values in zip(parameters, t.start(), strict=True):
             p.copy_(lib.tensor(values))
-    optimizer = getattr(lib.optim, t.optimizer)(parameters, lr=t.rate, **options)
+    optimizer = getattr(lib.optim, t.optimizer)(parameters, lr=t.rate, weight_decay=t.decay, **options)
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
@@ -204,7 +209,7 @@ def in_jax(t: Training, steps: int, fixed: bool, scan: bool) -> Any:
         rest = iter(weights)
 
         def network(chain: Chain) -> Callable[[Any], Any]:
-            layers = [(next(rest), next(rest), activations[name]) for _, _, name in chain]
+            layers = [(next(rest), next(rest) if t.bias else 0.0, activations[name]) for _, _, name in chain]
 
             def forward(z: Any) -> Any:
                 for w, b, activation in layers:
@@ -216,6 +221,8 @@ def in_jax(t: Training, steps: int, fixed: bool, scan: bool) -> Any:
         return t.loss(jax_library(fixed, key), [network(chain) for chain in t.nets], x, y)
 
     def update(weights: Any, moments: Any, count: Any, grads: Any) -> Any:
+        if t.decay:
+            grads = [g + t.decay * w for w, g in zip(weights, grads, strict=True)]
         if t.optimizer == "SGD":
             return [w - t.rate * g for w, g in zip(weights, grads, strict=True)], moments
         means = [0.9 * m + 0.1 * g for (m, _), g in zip(moments, grads, strict=True)]
