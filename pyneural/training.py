@@ -166,6 +166,7 @@ class Trainer:
         callbacks: Iterable[Callback | Callable[[Trainer, int, dict[str, float]], Any]] = (),
         shuffle: bool = True,
         seed: int | None = None,
+        generator: random.Generator | None = None,
         progress: bool | None = None,
         on_nan: str = "raise",
         scale: Any = "unit",
@@ -185,6 +186,8 @@ class Trainer:
             shuffle: A new order in each epoch.
             seed: Seeds pyneural's default generator, from which orders and dropout masks are drawn. The same seed, data
                 and initial model give the same bits, for any number of threads.
+            generator: Where orders are drawn from instead, so that models can be trained at the same time, in several
+                Python threads, and each still gets its own orders.
             progress: Draw a progress line; None: if stderr is a terminal.
             on_nan: What to do when the loss is NaN or infinite: "raise" :class:`NonFiniteLoss` before the step is
                 taken, "warn" once and go on, or "ignore".
@@ -206,8 +209,8 @@ class Trainer:
             raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
         if seed is not None:
             random.manual_seed(seed)
-        x, y, held_out = _split(x, y, validation)
-        feed = batches(x, y, batch_size, shuffle=shuffle, scale=scale, tensors=False)
+        x, y, held_out = _split(x, y, validation, generator)
+        feed = batches(x, y, batch_size, shuffle=shuffle, generator=generator, scale=scale, tensors=False)
         check = None if held_out is None else batches(*held_out, batch_size, shuffle=False, scale=scale, tensors=False)
         listeners = [c if isinstance(c, Callback) else _AtEpochEnd(c) for c in callbacks]
         self.history = History()
@@ -498,7 +501,9 @@ def _named_metrics(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
     return pairs
 
 
-def _split(x: Any, y: Any, validation: Any) -> tuple[Any, Any, tuple[Any, Any] | None]:
+def _split(
+    x: Any, y: Any, validation: Any, generator: random.Generator | None
+) -> tuple[Any, Any, tuple[Any, Any] | None]:
     """(x, y, (x, y) for validation or None), as arrays."""
     if isinstance(x, Dataset):
         if y is not None:
@@ -512,9 +517,10 @@ def _split(x: Any, y: Any, validation: Any) -> tuple[Any, Any, tuple[Any, Any] |
         return x, y, (validation.images, validation.labels)
     if isinstance(validation, (float, np.floating)):
         if y is None:
-            x, held = train_validation_split(np.asarray(x), None, float(validation))
+            x, held = train_validation_split(np.asarray(x), None, float(validation), generator=generator)
             return x, None, (held, None)
-        x, held, y, held_y = train_validation_split(np.asarray(x), np.asarray(y), float(validation))
+        share = float(validation)
+        x, held, y, held_y = train_validation_split(np.asarray(x), np.asarray(y), share, generator=generator)
         return x, y, (held, held_y)
     if isinstance(validation, (tuple, list)):
         if len(validation) != 2:

@@ -413,3 +413,21 @@ def test_what_the_trainer_refuses(call, error, message):
     m = nn.Linear(6, 3)
     with pytest.raises(error, match=message):
         call(m, optim.SGD(m.parameters()))
+
+
+def test_orders_come_from_the_generator_that_is_given():
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+
+    def losses(generator, seed=0):
+        pn.manual_seed(0)
+        model = nn.Linear(3, 3)
+        pn.manual_seed(seed)
+        trainer = pn.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+        options = {"generator": generator, "validation": 0.25, "progress": False}
+        history = trainer.fit(x, epochs=2, batch_size=4, **options)
+        return [*history["loss"], *history["val_loss"]]
+
+    first = losses(pn.Generator(5))
+    assert losses(pn.Generator(5), seed=1) == first  # whatever the default generator does
+    assert losses(pn.Generator(6)) != first
+    assert losses(None) != losses(None, seed=1)
