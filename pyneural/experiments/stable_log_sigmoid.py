@@ -98,9 +98,9 @@ def check_relatives(e: Run, x: np.ndarray) -> None:
 def show(e: Run) -> None:
     """The table of special values, and the errors."""
     rows = []
-    for x in SPECIAL:
-        values = [float(digits.with_warnings(f, np.array(x))[0]) for f in (first, second, ours)]
-        rows.append([x, *values, float(digits.exact(digits.log_sigmoid, np.array(x))[0])])
+    for at in SPECIAL:
+        values = [float(digits.with_warnings(f, np.array(at))[0]) for f in (first, second, ours)]
+        rows.append([at, *values, float(digits.exact(digits.log_sigmoid, np.array(at))[0])])
     columns = ["x", "-log(1+e^-x)", "x - log(1+e^x)", "pyneural", "50 digits, rounded"]
     e.table("special values", columns, rows)
     x = np.linspace(-60, 60, 601)
@@ -124,7 +124,7 @@ def show(e: Run) -> None:
         axes[0].legend(loc="upper left", bbox_to_anchor=(0.0, 0.88))
     caption = (
         "Relative error in float64. Both forms lose all digits of the small values at x > 37, where their error is 1; "
-        "beyond 709 in one direction each is infinite (drawn on the dotted line). From 745 on the value itself is below "
-        "the smallest number there is."
+        "beyond 709 in one direction each is infinite (drawn on the dotted line). From 745 on the value is below the "
+        "smallest number there is."
     )
     e.figure("errors", fig, caption, data)

@@ -116,10 +116,10 @@ def check_gradients(e: Run) -> None:
 def show(e: Run) -> None:
     """The table of special values, and the error of each form."""
     rows = []
-    for x in SPECIAL:
-        forms = [float(digits.with_warnings(f, np.float64(x))[0]) for f in (first, second, ours)]
-        short = [float(digits.with_warnings(f, np.float32(x))[0]) for f in (first, second)]
-        rows.append([x, *forms, *short, *bfloat16_forms(x)])
+    for at in SPECIAL:
+        long = [float(digits.with_warnings(f, np.float64(at))[0]) for f in (first, second, ours)]
+        short = [float(digits.with_warnings(f, np.float32(at))[0]) for f in (first, second)]
+        rows.append([at, *long, *short, *bfloat16_forms(at)])
     columns = ["x", "1/(1+e^-x)", "e^x/(1+e^x)", "pyneural"]
     columns += [f"{kind}, {form} form" for kind in ("float32", "bfloat16") for form in ("first", "second")]
     e.table("special values", columns, rows, "float64 where nothing else is said.")
