@@ -93,7 +93,7 @@ inf, nan, pi = _np.inf, _np.nan, _np.pi
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff",
          "distributions": ".distributions",
-         "models": ".models", "learn": ".learn"}  # fmt: skip
+         "models": ".models", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
                "show_config": ".environment"}  # fmt: skip
@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from . import autodiff as autodiff
     from . import data as data
     from . import distributions as distributions
+    from . import estimators as estimators
     from . import experiments as experiments
     from . import functional as functional
     from . import learn as learn
