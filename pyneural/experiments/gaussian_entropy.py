@@ -113,7 +113,5 @@ def draw(e: Run) -> None:
     half, last = (np.array(v) for v in zip(*(printed_forms(np.eye(n)) for n in d), strict=True))
     curves = {"(d/2) log(2 pi e)": right, "printed, with 1/2": half, "printed, last line": last}
     fig = plots.lines(list(d), curves, title="Entropy of N(0, I)", xlabel="d", ylabel="nats")
-    caption = (
-        "The entropy grows by 1.4189 with each dimension; the printed forms stay, and the first meets it at d = 1."
-    )
+    caption = "The entropy grows by 1.4189 with each dimension; the printed forms stay where they are at d = 1."
     e.figure("entropy", fig, caption, {"d": list(d), "entropy": right, "printed_half": half, "printed_last": last})

@@ -45,7 +45,7 @@ def ours(x: np.ndarray) -> np.ndarray:
     kind="proof",
 )
 def run(e: Run) -> None:
-    for x, form, name, value in (
+    for far, form, name, value in (
         (-1000, first, "first", -np.inf),
         (-1000, second, "second", -1000.0),
         (1000, first, "first", 0.0),
@@ -53,7 +53,7 @@ def run(e: Run) -> None:
         (-1000, stable, "stable", -1000.0),
         (-1000, ours, "pyneural's", -1000.0),
     ):
-        e.check(f"{name} form at {x}", digits.with_warnings(form, np.array(float(x)))[0], value, kind="equal")
+        e.check(f"{name} form at {far}", digits.with_warnings(form, np.array(float(far)))[0], value, kind="equal")
     at = np.array(40.0)
     e.check("true value at 40", float(digits.exact(digits.log_sigmoid, at)[0]), -4.248354e-18, 1e-6, "relative")
     e.check("first form at 40", first(at), 0.0, kind="equal")
