@@ -93,6 +93,7 @@ inf, nan, pi = _np.inf, _np.nan, _np.pi
 _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".data", "training": ".training",
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff",
          "distributions": ".distributions",
+         "metrics": ".metrics", "model_selection": ".model_selection",
          "models": ".models", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
@@ -106,6 +107,8 @@ if TYPE_CHECKING:
     from . import experiments as experiments
     from . import functional as functional
     from . import learn as learn
+    from . import metrics as metrics
+    from . import model_selection as model_selection
     from . import models as models
     from . import nn as nn
     from . import optim as optim

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -66,3 +68,19 @@ def progress(wanted: bool | None, epochs: int, batches: int) -> Quiet:
     """A bar if it is wanted; None means: if stderr is a terminal."""
     draw = sys.stderr.isatty() if wanted is None else wanted
     return Bar(epochs, batches) if draw else Quiet()
+
+
+@contextmanager
+def counted(wanted: bool | None, text: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar that counts to total if it is wanted (None: if stderr is a terminal); yields what adds one, with a word."""
+    if not (sys.stderr.isatty() if wanted is None else wanted):
+        yield lambda word: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+               TextColumn("{task.fields[word]}", markup=False), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task(text, total=total, word="")
+        yield lambda word: bar.update(task, advance=1, word=word)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,7 @@ from .tensor import Tensor
 __all__ = [
     "Generator", "bernoulli", "default_generator", "dropout", "get_rng_state", "initial_seed", "manual_seed", "normal",
     "preserved", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "seed", "set_rng_state", "uniform",
+    "using",
 ]  # fmt: skip
 
 _WRAP = 1 << 64
@@ -115,33 +117,46 @@ class Generator:
         self._state[:] = [_signed(n) for n in state]
 
 
-#: The generator of all functions that are not given one.
+#: The generator of all functions that are not given one, unless a thread is :func:`using` another.
 default_generator = Generator(0)
+_of_thread = threading.local()
 
 
 def generator_or_default(generator: Generator | None) -> Generator:
-    """generator, or the package's own for None."""
-    return default_generator if generator is None else generator
+    """generator; for None the one that this thread is :func:`using`, or the package's own."""
+    return getattr(_of_thread, "generator", default_generator) if generator is None else generator
+
+
+@contextmanager
+def using(generator: Generator) -> Iterator[Generator]:
+    """Makes this the generator of all functions that are not given one, in this thread: ``manual_seed`` seeds it, and
+    layers, orders and dropout draw from it. Trainings in several threads stay repeatable so, whichever comes first."""
+    before = getattr(_of_thread, "generator", default_generator)
+    _of_thread.generator = generator
+    try:
+        yield generator
+    finally:
+        _of_thread.generator = before
 
 
 def manual_seed(seed: int) -> Generator:
     """Starts the package's generator from the beginning of this seed's stream; returns it."""
-    return default_generator.manual_seed(seed)
+    return generator_or_default(None).manual_seed(seed)
 
 
 def seed() -> int:
     """Seeds the package's generator from the system's entropy; returns the seed."""
-    return default_generator.seed()
+    return generator_or_default(None).seed()
 
 
 def initial_seed() -> int:
     """The seed of the package's generator."""
-    return default_generator.initial_seed()
+    return generator_or_default(None).initial_seed()
 
 
 def get_rng_state() -> Tensor:
     """Seed and position of the package's generator: int64, (2,)."""
-    return default_generator.get_state()
+    return generator_or_default(None).get_state()
 
 
 def set_rng_state(state: Any) -> None:
@@ -150,7 +165,7 @@ def set_rng_state(state: Any) -> None:
     Raises:
         ValueError: state is no int64 vector of two.
     """
-    default_generator.set_state(state)
+    generator_or_default(None).set_state(state)
 
 
 @contextmanager
