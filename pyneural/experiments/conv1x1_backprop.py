@@ -22,7 +22,7 @@ W, B = np.array([[0.5], [-1.0]]), np.array([0.1, 0.2])  # (channels out, channel
 Arrays = dict[str, np.ndarray]
 
 
-def conv1x1(x: pn.Tensor, weight: pn.Tensor, bias: pn.Tensor, stride: int = 1) -> pn.Tensor:
+def conv1x1(x: pn.Tensor, weight: pn.Tensor, bias: pn.Tensor, *, stride: int = 1) -> pn.Tensor:
     """A convolution with kernels of width 1: at each pixel of x (in, height, width) the product with weight (out, in).
 
     Returns (out, height, width), of every `stride`-th row and column.
