@@ -96,7 +96,7 @@ _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".
          "metrics": ".metrics", "model_selection": ".model_selection",
          "models": ".models", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
-               "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
+               "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling", "explain": ".explaining",
                "show_config": ".environment"}  # fmt: skip
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ if TYPE_CHECKING:
     from .compiling import Compiled as Compiled
     from .compiling import compile as compile
     from .environment import show_config as show_config
+    from .explaining import explain as explain
     from .training import History as History
     from .training import Trainer as Trainer
 
