@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from pyneural.learn import pca, symmetric_eigen
 
-HUGE, TINY = 1e200, 1e-200
+HUGE, TINY = 1e200, 1e-200  # their squares are no numbers
+
+
+def covariance(rows: int, columns: int, seed: int) -> np.ndarray:
+    """Of data whose directions fade away, as those of images do: most eigenvalues are rounding noise."""
+    rng = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(rng.normal(size=(columns, columns)))
+    x = rng.normal(size=(rows, columns)) * np.exp(-np.arange(columns) / 4) @ turn
+    return x.T @ x / rows
 
 
 def random_symmetric(n: int, seed: int = 0) -> np.ndarray:
@@ -34,6 +42,7 @@ CASES = {
     "sixteen orders of magnitude": with_values(list(10.0 ** -np.arange(17))),
     "Hilbert": 1 / (1.0 + np.add.outer(np.arange(30), np.arange(30))),
     "Wilkinson": np.diag(np.abs(np.arange(21) - 10.0)) + np.eye(21, k=1) + np.eye(21, k=-1),
+    **{f"fading covariance {seed}": covariance(60, 150, seed) for seed in range(6)},
     "huge": HUGE * random_symmetric(12),
     "tiny": TINY * random_symmetric(12),
     "huge and tiny": np.diag([1.0, TINY, 1.0, TINY]) + TINY * np.ones((4, 4)),

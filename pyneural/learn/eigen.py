@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 _PANEL = 32  # columns that are reduced before the rest of the matrix is updated, in one product
-_NOTHING = 1e-200  # beside a largest entry near 1
 _SWEEPS = 60  # sweeps that one eigenvalue may take; two are usual
 
 
@@ -102,10 +101,12 @@ def _ql(diagonal: np.ndarray, beside: np.ndarray, rows: np.ndarray) -> np.ndarra
     eps = np.finfo(np.float64).eps
     rotation = np.empty((2, 2))
     turned = np.empty((2, rows.shape[1]))
+    size = 0.0
     for low in range(n):
+        size = max(size, abs(d[low]) + abs(e[low]))
         for _ in range(_SWEEPS):
             high = low
-            while high < n - 1 and abs(e[high]) > eps * (abs(d[high]) + abs(d[high + 1])) + _NOTHING:
+            while high < n - 1 and abs(e[high]) > eps * size:
                 high += 1
             if high == low:
                 break
