@@ -25,6 +25,10 @@ def random_symmetric(n: int, seed: int = 0) -> np.ndarray:
     return a + a.T
 
 
+def with_neighbours(diagonal: list[float], beside: list[float]) -> np.ndarray:
+    return np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+
+
 def with_values(values: list[float]) -> np.ndarray:
     q, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(len(values), len(values))))
     return (q * np.asarray(values)) @ q.T
@@ -42,6 +46,9 @@ CASES = {
     "sixteen orders of magnitude": with_values(list(10.0 ** -np.arange(17))),
     "Hilbert": 1 / (1.0 + np.add.outer(np.arange(30), np.arange(30))),
     "Wilkinson": np.diag(np.abs(np.arange(21) - 10.0)) + np.eye(21, k=1) + np.eye(21, k=-1),
+    "pixels that are always 0": np.pad(covariance(300, 60, 0), ((40, 10), (40, 10))),
+    "small before large": with_neighbours([0, 0, 4e-7, 0.6, 1.7, 0.2], [0, 0, 4e-5, 1.0, 0.1]),
+    "large before small": with_neighbours([0.2, 1.7, 0.6, 4e-7, 0, 0], [0.1, 1.0, 4e-5, 0, 0]),
     **{f"fading covariance {seed}": covariance(60, 150, seed) for seed in range(6)},
     "huge": HUGE * random_symmetric(12),
     "tiny": TINY * random_symmetric(12),

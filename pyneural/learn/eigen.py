@@ -98,15 +98,14 @@ def _ql(diagonal: np.ndarray, beside: np.ndarray, rows: np.ndarray) -> np.ndarra
     """Eigenvalues of a tridiagonal matrix; `rows` (n, ...) is rotated along, in place."""
     d, e = diagonal.tolist(), [*beside.tolist(), 0.0]
     n = len(d)
-    eps = np.finfo(np.float64).eps
     rotation = np.empty((2, 2))
     turned = np.empty((2, rows.shape[1]))
-    size = 0.0
+    # What rounding leaves beside the diagonal is that small next to the largest entry, not next to its neighbours.
+    nothing = float(np.finfo(np.float64).eps) * max(abs(a) + abs(b) for a, b in zip(d, e, strict=True))
     for low in range(n):
-        size = max(size, abs(d[low]) + abs(e[low]))
         for _ in range(_SWEEPS):
             high = low
-            while high < n - 1 and abs(e[high]) > eps * size:
+            while high < n - 1 and abs(e[high]) > nothing:
                 high += 1
             if high == low:
                 break
