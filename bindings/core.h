@@ -44,20 +44,28 @@ inline double seconds() {
 }
 
 // The Capture (a Python object) that records this thread, or null; and the listener, which is told of every call and
-// every walk back (pyneural.explain), or null. `observed`: either is there, so that a call asks once for both.
+// every walk back (pyneural.explain), or null; and the watcher, which stands between a call and its kernel
+// (pyneural.reference), or null. `observed`: one of them is there, so that a call asks once for all.
 inline thread_local PyObject* capture = nullptr;
 inline thread_local PyObject* listener = nullptr;
+inline thread_local PyObject* watcher = nullptr;
 inline thread_local bool observed = false;
 inline PyObject* get_capture() { return capture; }
 inline PyObject* get_listener() { return listener; }
 inline bool get_observed() { return observed; }
+inline PyObject* get_watcher() { return watcher; }
+inline void set_observed() { observed = capture || listener || watcher; }
 inline void set_capture(PyObject* c) {
   capture = c;
-  observed = capture || listener;
+  set_observed();
 }
 inline void set_listener(PyObject* l) {
   listener = l;
-  observed = capture || listener;
+  set_observed();
+}
+inline void set_watcher(PyObject* w) {
+  watcher = w;
+  set_observed();
 }
 
 // A NumPy array whose memory a Storage borrows; let go of with the GIL held, and not after the interpreter is gone.

@@ -8,6 +8,8 @@ from libcpp.vector cimport vector
 cdef extern from "core.h" namespace "pn::python" nogil:
     void translate()
     bint get_grad_enabled()
+    PyObject* get_watcher()
+    void set_watcher(PyObject*)
     void set_grad_enabled(bint)
 
 cdef extern from "core.h" namespace "pn" nogil:
@@ -57,6 +59,7 @@ cdef extern from "core.h" namespace "pn" nogil:
         int outputs
         unsigned flags
         unsigned writes
+        void (*run)(const OpCall&)
 
     cdef cppclass OpCall:
         const COp* op
@@ -65,6 +68,7 @@ cdef extern from "core.h" namespace "pn" nogil:
         Array out[4]
         Attributes attributes
 
+    void prepare(OpCall&) except +translate
     void execute(OpCall&) except +translate
     const COp* find_op(const string&) except +translate
     vector[const COp*] all_ops() except +translate

@@ -4,7 +4,7 @@ cimport cython
 cimport numpy as cnp
 from core cimport *
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF, Py_REFCNT
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_REFCNT
 from cython.operator cimport dereference as deref
 from libc.string cimport memcpy
 
@@ -256,7 +256,9 @@ cdef object call_op(Op op, tuple args):
     for i in range(n):
         if call.in_[i] is not NULL:
             work += deref(call.in_[i]).size()
-    if work > 16384:
+    if watchers and get_watcher() is not NULL:
+        run_watched(op, inputs, n, args[first:], &call)
+    elif work > 16384:
         with nogil:
             execute(call)
     else:
@@ -297,7 +299,7 @@ cdef inline object current_listener():
 
 
 def observed():
-    """True while this thread's calls are recorded by a Capture or told to a listener."""
+    """True while this thread's calls are recorded by a Capture, told to a listener or shown to a watcher."""
     return get_observed()
 
 
@@ -312,6 +314,59 @@ def listen(listener):
     before = current_listener()
     set_listener(<PyObject*>listener if listener is not None else NULL)
     return before
+
+
+# Threads that have a watcher. A call looks at this one number; only where it is not 0 it asks for its own thread's.
+cdef int watchers = 0
+
+
+def watching():
+    """What watches the op calls of this thread, or None."""
+    return <object>get_watcher() if get_watcher() is not NULL else None
+
+
+def watch_calls(watcher):
+    """Shows every op call of this thread to watcher, or to nothing (None); returns what watched before.
+
+    ``watcher.before(op, inputs, attributes, outputs)`` is called when the call was checked and its outputs have memory,
+    but no values yet. If it returns True the kernel runs, and ``watcher.after(op, inputs, attributes, outputs)`` is
+    called; else it has filled the outputs (or, of an op that works in place, changed its inputs) itself. The ops that a
+    watcher calls are not shown to it.
+
+    Raises:
+        CaptureError: A step is being captured on this thread.
+    """
+    global watchers
+    if get_capture() is not NULL:
+        raise CaptureError(f"{user_line()}: reference() and compare_with_reference() cannot be entered in a step that is "
+                           "being captured, because a replay would not enter them; call the step inside of them")
+    earlier = watching()
+    watchers += (watcher is not None) - (earlier is not None)
+    if watcher is None:
+        set_watcher(NULL)
+    else:
+        Py_INCREF(watcher)  # the thread's pointer holds it
+        set_watcher(<PyObject*>watcher)
+    if earlier is not None:
+        Py_DECREF(earlier)
+    return earlier
+
+
+cdef int run_watched(Op op, tuple inputs, Py_ssize_t n, tuple attributes, OpCall* call) except -1:
+    cdef PyObject* watcher = get_watcher()
+    cdef object w = <object>watcher
+    prepare(deref(call))
+    given = inputs[:n]
+    outputs = tuple([wrap(call.out[i]) for i in range(op.row.outputs)])
+    set_watcher(NULL)
+    try:
+        if w.before(op, given, attributes, outputs):
+            if not op.row.flags & kView:
+                op.row.run(deref(call))
+            w.after(op, given, attributes, outputs)
+    finally:
+        set_watcher(watcher)
+    return 0
 
 
 cdef int record_call(Op op, tuple inputs, Py_ssize_t n, OpCall* call) except -1:

@@ -55,6 +55,7 @@ from .autodiff import (  # noqa: E402
     gradcheck,
     gradgradcheck,
     hessian,
+    hvp,
     is_grad_enabled,
     jacobian,
     jvp,
@@ -96,8 +97,9 @@ _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".
          "metrics": ".metrics", "model_selection": ".model_selection",
          "models": ".models", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
-               "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling", "explain": ".explaining",
-               "show_config": ".environment"}  # fmt: skip
+               "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
+               "explain": ".explaining", "show_config": ".environment", "reference": "._reference",
+               "compare_with_reference": "._reference"}  # fmt: skip
 
 if TYPE_CHECKING:
     from . import autodiff as autodiff
@@ -114,6 +116,8 @@ if TYPE_CHECKING:
     from . import optim as optim
     from . import plots as plots
     from . import training as training
+    from ._reference import compare_with_reference as compare_with_reference
+    from ._reference import reference as reference
     from .callbacks import Callback as Callback
     from .callbacks import EarlyStopping as EarlyStopping
     from .compiling import CaptureError as CaptureError
@@ -127,10 +131,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Generator", "Tensor", "arange", "as_tensor", "available_isas", "bernoulli", "bool_", "current_isa", "empty",
     "empty_like", "enable_grad", "eye", "float32", "float64", "from_numpy", "full", "full_like", "get_num_threads",
-    "get_rng_state", "grad", "gradcheck", "gradgradcheck", "hessian", "inf", "initial_seed", "int16", "int32", "int64",
-    "int8", "is_grad_enabled", "is_tensor", "jacobian", "jvp", "linspace", "manual_seed", "nan", "no_grad", "normal",
-    "ones", "ones_like", "ops", "pi", "rand", "rand_like", "randint", "randn", "randn_like", "random", "randperm",
-    "set_grad_enabled", "set_isa", "set_num_threads", "set_rng_state", "tensor", "uint8", "uniform",
+    "get_rng_state", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "inf", "initial_seed", "int16", "int32",
+    "int64", "int8", "is_grad_enabled", "is_tensor", "jacobian", "jvp", "linspace", "manual_seed", "nan", "no_grad",
+    "normal", "ones", "ones_like", "ops", "pi", "rand", "rand_like", "randint", "randn", "randn_like", "random",
+    "randperm", "set_grad_enabled", "set_isa", "set_num_threads", "set_rng_state", "tensor", "uint8", "uniform",
     "value_and_grad", "vjp", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__ += ops.__all__

@@ -67,7 +67,7 @@ class Compiled:
         tensors: list[Tensor] = []
         structure = _flatten((args, kwargs), tensors)
         if _engine.observed():
-            # Part of another step that is being recorded or explained: its ops are that one's.
+            # Part of another step that is being recorded, explained or run on references: its ops are that one's.
             args, kwargs = _unflatten(structure, iter(tensors))
             results: list[Tensor] = []
             shape = _flatten(self.step(*args, **kwargs), results, what="the step returns")
@@ -235,7 +235,7 @@ class Compiled:
         while done < count:
             part = rows[done * batch_size : (done + 1) * batch_size]
             recording = None
-            if done < full:
+            if done < full and not _engine.observed():
                 recording = self._find(self._key_of_rows(sources, lookups, batch_size))
             if recording is not None and not recording.program.single and recording.program.values() >= 0:
                 if values.shape[1] == 0:

@@ -83,6 +83,8 @@ struct OpCall {
   Attributes attributes;
 };
 
+// Checks and allocates: all of execute() but the run.
+void prepare(OpCall& call);
 // Checks, allocates and runs: the eager form of a call.
 void execute(OpCall& call);
 

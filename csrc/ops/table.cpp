@@ -5,7 +5,7 @@
 
 namespace pn {
 
-void execute(OpCall& call) {
+void prepare(OpCall& call) {
   call.op->infer(call);
   if (call.op->flags & kView) return;
   for (int i = 0; i < call.op->outputs; ++i) call.out[i].allocate();
@@ -18,7 +18,11 @@ void execute(OpCall& call) {
       ++call.in[i]->storage->version;
     }
   }
-  call.op->run(call);
+}
+
+void execute(OpCall& call) {
+  prepare(call);
+  if (!(call.op->flags & kView)) call.op->run(call);
 }
 
 const std::vector<const Op*>& all_ops() {

@@ -67,3 +67,4 @@ from .loss import TripletMarginLoss as TripletMarginLoss
 from .loss import TripletMarginWithDistanceLoss as TripletMarginWithDistanceLoss
 from .module import Module as Module
 from .parameter import Parameter as Parameter
+from .stateless import functional_call as functional_call
