@@ -122,3 +122,40 @@ def test_matplotlib_comes_with_the_first_picture():
     code = "import sys, pyneural.plots as p; assert 'matplotlib' not in sys.modules; p.new(); import matplotlib; "
     code += "assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_code_scatter_shows_the_middle_share_of_the_codes():
+    codes = np.stack([np.arange(101.0), np.arange(101.0) ** 3], axis=1)
+    labels = np.zeros(101, int)
+    ax = plots.code_scatter(codes, labels, middle=0.8).axes[0]
+    np.testing.assert_allclose(ax.get_xlim(), (10, 90))
+    np.testing.assert_allclose(ax.get_ylim(), (10**3, 90**3))
+    assert plots.code_scatter(codes, labels).axes[0].get_xlim()[1] > 100
+    for share in (0, 1.5):
+        with pytest.raises(ValueError, match=f"code_scatter: middle is {share}, expected a share above 0"):
+            plots.code_scatter(codes, labels, middle=share)
+
+
+def test_unit_activity_counts_zeros_and_dead_units():
+    values = np.ones((10, 4))
+    values[:, 0] = 0
+    values[:5, 1] = 0.01
+    fig = plots.unit_activity(values, threshold=0.1, bins=10)
+    left, right = fig.axes
+    assert left.get_title(loc="left") == "37.5% are within 0.1 of 0"
+    assert right.get_title(loc="left") == "1 of 4 units are dead"
+    heights = {round(bar.get_x(), 3): bar.get_height() for bar in left.patches}
+    assert heights[0.0] == pytest.approx(0.375)
+    assert heights[0.9] == pytest.approx(0.625)
+    assert [bar.get_height() for bar in right.patches] == [1, 0, 0, 0, 0, 1, 0, 0, 0, 2]
+
+
+def test_unit_activity_of_several_layers():
+    fig = plots.unit_activity({"a": np.zeros((3, 2)), "b": np.ones((3, 5))}, title="layers")
+    assert [ax.get_title(loc="left") for ax in fig.axes] == [
+        "a: 100.0% are 0", "a: 2 of 2 units are dead", "b: 0.0% are 0", "b: 0 of 5 units are dead"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"unit_activity: values 'b' must be \(rows, units\), not empty, got .*\(3,\)"):
+        plots.unit_activity({"b": np.ones(3)})
+    with pytest.raises(ValueError, match=r"unit_activity: values must be"):
+        plots.unit_activity(np.ones((0, 3)))

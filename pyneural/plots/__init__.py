@@ -4,6 +4,7 @@ Every helper returns a matplotlib `Figure` that belongs to no window system and 
 `fig.savefig(path)`, or let a notebook show it. matplotlib is imported when the first picture is made.
 """
 
+from .activity import unit_activity
 from .codes import code_scatter
 from .curves import learning_curves, lines
 from .images import image_grid, originals_over_reconstructions, weight_images
@@ -25,5 +26,6 @@ __all__ = [
     "new",
     "originals_over_reconstructions",
     "style",
+    "unit_activity",
     "weight_images",
 ]
