@@ -426,25 +426,26 @@ cdef class Captured:
         cdef Py_ssize_t k = first, i, n = len(data)
         self.reached = first
         cdef int j, count = len(self.sources)
-        cdef const Array* sources[64]
+        cdef RowTaker takers[64]
         cdef const Array* pointers[64]
-        cdef const void* scales[64]
+        cdef const void* scale
         cdef int numbers[64]
         cdef Array results[64]
         cdef Tensor t
-        cdef double until = seconds() + limit
+        cdef double before = seconds(), now, until = before + limit
+        cdef Py_ssize_t look = first + 1, every = 1
         cdef list buffers = []
         cdef const Array* r
         for i in range(n):
-            sources[i] = &(<Tensor?>data[i]).array
             shape = (batch,) + data[i].shape[1:]
             if tables[i] is None:
-                scales[i] = NULL
+                scale = NULL
                 t = tensor_from_array(np.empty(shape, np.int64 if data[i].dtype.kind in "iu" else data[i].dtype), False)
             else:
-                scales[i] = (<Tensor?>tables[i]).array.data
+                scale = (<Tensor?>tables[i]).array.data
                 t = tensor_from_array(np.empty(shape, tables[i].dtype), False)
             buffers.append(t)
+            takers[i] = RowTaker((<Tensor?>data[i]).array, scale, t.array)
         for j in range(count):
             numbers[j] = self.sources[j]
         for f in self.before:
@@ -454,14 +455,20 @@ cdef class Captured:
             with nogil:
                 while k < last:
                     for i in range(n):
-                        take_rows(deref(sources[i]), &order[k * batch], batch, scales[i], deref(pointers[i]))
+                        takers[i].take(&order[k * batch])
                     self.program.run(pointers)
                     for j in range(count):
                         r = &self.program.result(numbers[j])
                         values[k, j] = (<double*>r.data)[0] if r.dtype == DType.Float64 else (<float*>r.data)[0]
                     k += 1
-                    if seconds() > until:
+                    if k < look:
+                        continue
+                    now = seconds()
+                    if now > until:
                         break
+                    # Looking at the clock costs as much as a tiny step: not after each of them.
+                    every = min(2 * every, 256) if now - before < 1e-4 else 1
+                    look, before = k + every, now
         finally:
             self.reached = k
         if k > first:
@@ -520,7 +527,7 @@ def rows_of(Tensor data, table, const int64_t[::1] rows):
     if table is not None:
         scale = (<Tensor?>table).array.data
     if rows.shape[0]:
-        take_rows(data.array, &rows[0], rows.shape[0], scale, out.array)
+        RowTaker(data.array, scale, out.array).take(&rows[0])
     return out
 
 

@@ -121,7 +121,10 @@ cdef extern from "core.h" namespace "pn" nogil:
         int64_t arena_bytes()
         int64_t captured_bytes()
 
-    void take_rows(const Array&, const int64_t*, int64_t, const void*, const Array&) except +translate
+    cdef cppclass RowTaker:
+        RowTaker()
+        RowTaker(const Array&, const void*, const Array&)
+        void take(const int64_t*)
 
 cdef extern from "core.h" namespace "pn::python" nogil:
     double seconds()

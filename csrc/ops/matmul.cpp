@@ -49,6 +49,40 @@ bool as_rows(const Array& a, int64_t* row_stride) {
   return true;
 }
 
+// One product of matrices whose operands may lie elsewhere next time.
+template <class T>
+void go_product(const Ready& r) {
+  const T* bias = r.at[3] ? reinterpret_cast<const T*>(*r.at[3]) : nullptr;
+  product<T>(r.n[0], r.n[1], r.n[2], reinterpret_cast<const T*>(*r.at[0]), r.n[3], r.n[4],
+             reinterpret_cast<const T*>(*r.at[1]), r.n[5], r.n[6], reinterpret_cast<T*>(*r.at[2]), bias);
+}
+
+// Fills in r for call.out[0] = a b [+ bias], where a is a stack of rows and b_row, b_col the strides of b.
+bool prepare_product(const OpCall& call, Ready& r, int64_t n, int64_t k, int64_t b_row, int64_t b_col) {
+  const Array &a = *call.in[0], &c = call.out[0];
+  int64_t a_row = 0;
+  if (!as_rows(a, &a_row)) return false;
+  r.n[0] = n > 0 ? c.size() / n : 0, r.n[1] = n, r.n[2] = k;
+  r.n[3] = a_row, r.n[4] = a.strides[a.ndim - 1], r.n[5] = b_row, r.n[6] = b_col;
+  r.at[0] = &a.data, r.at[1] = &call.in[1]->data, r.at[2] = &c.data, r.at[3] = nullptr;
+  if (call.inputs > 2 && call.in[2]) {
+    if (!call.in[2]->contiguous()) return false;
+    r.at[3] = &call.in[2]->data;
+  }
+  r.go = c.dtype == DType::Float32 ? go_product<float> : go_product<double>;
+  return true;
+}
+
+bool prepare_matmul(const OpCall& call, Ready& r) {
+  const Array& b = *call.in[1];
+  return b.ndim == 2 && prepare_product(call, r, b.shape[1], b.shape[0], b.strides[0], b.strides[1]);
+}
+
+bool prepare_linear(const OpCall& call, Ready& r) {
+  const Array& w = *call.in[1];
+  return prepare_product(call, r, w.shape[0], w.shape[1], w.strides[1], w.strides[0]);
+}
+
 template <class T>
 void matmul_of(const OpCall& call) {
   const Array &a = *call.in[0], &b = *call.in[1], &c = call.out[0];
@@ -139,8 +173,8 @@ void run_linear(const OpCall& call) {
 
 const OpList& matmul_ops() {
   static const OpList ops = {
-      {"matmul", 2, 1, kBroadcasts, infer_matmul, run_matmul},
-      {"linear", 3, 1, kPlain, infer_linear, run_linear},
+      {"matmul", 2, 1, kBroadcasts, infer_matmul, run_matmul, 0, nullptr, prepare_matmul},
+      {"linear", 3, 1, kPlain, infer_linear, run_linear, 0, nullptr, prepare_linear},
   };
   return ops;
 }

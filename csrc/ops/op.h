@@ -64,6 +64,25 @@ enum OpFlags : unsigned {
   kDataShaped = 256,       // the output's shape depends on values: cannot be captured
 };
 
+// A call whose shape work is done, for replays: only addresses are left to be read, because an argument's may change
+// from one replay to the next.
+struct Ready {
+  void (*go)(const Ready&) = nullptr;
+  char* const* at[6];  // where the addresses of the operands stand
+  int64_t n[8];        // sizes and strides, as go() wants them
+};
+
+// An optimiser's update in two parts, so that one pass can go through the parameters of many calls.
+struct Update {
+  int operands;  // the first inputs, which have w's shape or are empty: w, its gradient and the states
+  void (*begin)(const OpCall&, void* coefficients);  // counts the step, reads the settings
+  // Elements [low, low + n) of contiguous operands.
+  void (*piece)(const OpCall&, const void* coefficients, int64_t low, int64_t n);
+  static constexpr size_t kCoefficientBytes = 96;
+};
+
+inline constexpr int64_t kUpdateTask = int64_t{1} << 15;  // elements per task of an update
+
 struct Op {
   const char* name;
   int inputs;  // -1: any number, at least one
@@ -73,6 +92,10 @@ struct Op {
   void (*run)(const OpCall&);  // fills the outputs; must not fail
   unsigned writes = 0;         // bit i: input i is written
   void (*bind)(const OpCall&, BoundKernel&) = nullptr;  // elementwise ops: the kernel for this call's types
+  // Optional: fills in a Ready for which go() does what run() would, to the bit; or false where only run() serves. The
+  // call, its operands and their shapes outlive the Ready.
+  bool (*prepare)(const OpCall&, Ready&) = nullptr;
+  const Update* update = nullptr;  // optimisers' updates: what run() is made of
 };
 
 struct OpCall {

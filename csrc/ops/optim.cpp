@@ -15,8 +15,6 @@
 namespace pn {
 namespace {
 
-constexpr int64_t kTask = int64_t{1} << 15;  // elements per task
-
 // ---- checks ----
 
 // Inputs 0 to 1 + states have w's type and shape (states from `optional` on may be empty); `doubles` float64 scalars
@@ -45,136 +43,227 @@ void infer_update(OpCall& call) {
                      " entries, got ", dtype_name(hyper.dtype), " ", shape_text(hyper));
 }
 
-// ---- running ----
-
-// f(kernels, n, pointers) on pieces of w, g and the states; pointers of empty states are null. What is not contiguous
-// is worked on in a copy.
-template <int states, class F>
-void update(const OpCall& call, const F& f) {
-  Array dense[2 + states];
-  for (int i = 0; i < 2 + states; ++i) dense[i] = as_contiguous(*call.in[i]);
-  const int64_t n = dense[0].size();
-  if (n == 0) return;
-  const auto typed = [&](auto zero) {
-    using T = decltype(zero);
-    const OptimKernels<T>& k = kernels().of<T>().optim;
-    parallel_for((n + kTask - 1) / kTask, [&](int64_t t) {
-      const int64_t low = t * kTask;
-      T* p[2 + states];
-      for (int i = 0; i < 2 + states; ++i) p[i] = dense[i].size() ? dense[i].template ptr<T>() + low : nullptr;
-      f(k, low + kTask < n ? kTask : n - low, p);
-    });
-  };
-  if (dense[0].dtype == DType::Float32)
-    typed(float{});
-  else
-    typed(double{});
-  for (int i = 0; i < 2 + states; ++i)
-    if (i != 1 && dense[i].storage != call.in[i]->storage) copy_into(*call.in[i], dense[i]);
-}
+// ---- the rules: the coefficients of one step, and the kernel that takes them ----
 
 const double* settings(const OpCall& call) { return call.in[call.inputs - 1]->ptr<double>(); }
 
 // The number of this step, from 1 on.
 double count_step(const OpCall& call, int input) { return *call.in[input]->ptr<double>() += 1; }
 
+// Our own, so that the bits do not depend on the C library.
+double power(double x, double y) {
+  double z;
+  kernels().f64.elementwise.binary[static_cast<int>(Binary::pow)](1, &x, &y, &z);
+  return z;
+}
+
 // Every vector of settings starts with these.
 enum { kLr, kDecay, kSign, kOwn };
 
-void run_sgd(const OpCall& call) {
-  const double* h = settings(call);
-  const SgdCoefficients c{h[kLr], h[kDecay], h[kSign]};
-  update<0>(call, [&](const auto& k, int64_t n, auto* const* p) { k.sgd(n, p[0], p[1], c); });
-}
+struct Sgd {
+  static constexpr int kStates = 0;
+  using Coefficients = SgdCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    return {h[kLr], h[kDecay], h[kSign]};
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.sgd(n, p[0], p[1], c);
+  }
+};
 
 // settings: ..., momentum, dampening, nesterov
-void run_momentum(const OpCall& call) {
-  const double* h = settings(call);
-  const bool first = count_step(call, 3) == 1;
-  MomentumCoefficients c{h[kLr], h[kDecay], h[kSign], h[kOwn], h[kOwn], 1.0 - h[kOwn + 1], h[kOwn + 2] != 0};
-  if (first) c.keep = 0, c.fresh = 1;
-  update<1>(call, [&](const auto& k, int64_t n, auto* const* p) { k.momentum(n, p[0], p[1], p[2], c); });
-}
+struct Momentum {
+  static constexpr int kStates = 1;
+  using Coefficients = MomentumCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    Coefficients c{h[kLr], h[kDecay], h[kSign], h[kOwn], h[kOwn], 1.0 - h[kOwn + 1], h[kOwn + 2] != 0};
+    if (count_step(call, 3) == 1) c.keep = 0, c.fresh = 1;
+    return c;
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.momentum(n, p[0], p[1], p[2], c);
+  }
+};
 
 // settings: ..., alpha, eps, momentum
-void run_rmsprop(const OpCall& call) {
-  const double* h = settings(call);
-  const RmspropCoefficients c{h[kLr], h[kDecay], h[kSign], h[kOwn], h[kOwn + 1], h[kOwn + 2]};
-  update<3>(call, [&](const auto& k, int64_t n, auto* const* p) { k.rmsprop(n, p[0], p[1], p[2], p[3], p[4], c); });
-}
+struct Rmsprop {
+  static constexpr int kStates = 3;
+  using Coefficients = RmspropCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    return {h[kLr], h[kDecay], h[kSign], h[kOwn], h[kOwn + 1], h[kOwn + 2]};
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.rmsprop(n, p[0], p[1], p[2], p[3], p[4], c);
+  }
+};
 
 // settings: ..., beta1, beta2, eps, decoupled
-void run_adam(const OpCall& call) {
-  const double* h = settings(call);
-  const double step = count_step(call, 5), beta1 = h[kOwn], beta2 = h[kOwn + 1];
-  const bool decoupled = h[kOwn + 3] != 0;
-  AdamCoefficients c{};
-  c.lr = h[kLr] / (1.0 - std::pow(beta1, step));
-  c.decay = decoupled ? 0.0 : h[kDecay];
-  c.sign = h[kSign];
-  c.beta1 = beta1, c.beta2 = beta2, c.eps = h[kOwn + 2];
-  c.shrink = decoupled ? 1.0 - h[kLr] * h[kDecay] : 1.0;
-  c.scale = 1.0 / std::sqrt(1.0 - std::pow(beta2, step));
-  update<3>(call, [&](const auto& k, int64_t n, auto* const* p) { k.adam(n, p[0], p[1], p[2], p[3], p[4], c); });
-}
+struct Adam {
+  static constexpr int kStates = 3;
+  using Coefficients = AdamCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    const double step = count_step(call, 5), beta1 = h[kOwn], beta2 = h[kOwn + 1];
+    const bool decoupled = h[kOwn + 3] != 0;
+    Coefficients c{};
+    c.lr = h[kLr] / (1.0 - power(beta1, step));
+    c.decay = decoupled ? 0.0 : h[kDecay];
+    c.sign = h[kSign];
+    c.beta1 = beta1, c.beta2 = beta2, c.eps = h[kOwn + 2];
+    c.shrink = decoupled ? 1.0 - h[kLr] * h[kDecay] : 1.0;
+    c.scale = 1.0 / std::sqrt(1.0 - power(beta2, step));
+    return c;
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.adam(n, p[0], p[1], p[2], p[3], p[4], c);
+  }
+};
 
 // settings: ..., lr_decay, eps
-void run_adagrad(const OpCall& call) {
-  const double* h = settings(call);
-  const double step = count_step(call, 3);
-  const AdagradCoefficients c{h[kLr] / (1.0 + (step - 1.0) * h[kOwn]), h[kDecay], h[kSign], h[kOwn + 1]};
-  update<1>(call, [&](const auto& k, int64_t n, auto* const* p) { k.adagrad(n, p[0], p[1], p[2], c); });
-}
+struct Adagrad {
+  static constexpr int kStates = 1;
+  using Coefficients = AdagradCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    const double step = count_step(call, 3);
+    return {h[kLr] / (1.0 + (step - 1.0) * h[kOwn]), h[kDecay], h[kSign], h[kOwn + 1]};
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.adagrad(n, p[0], p[1], p[2], c);
+  }
+};
 
 // settings: ..., rho, eps
-void run_adadelta(const OpCall& call) {
-  const double* h = settings(call);
-  const AdadeltaCoefficients c{h[kLr], h[kDecay], h[kSign], h[kOwn], h[kOwn + 1]};
-  update<2>(call, [&](const auto& k, int64_t n, auto* const* p) { k.adadelta(n, p[0], p[1], p[2], p[3], c); });
-}
+struct Adadelta {
+  static constexpr int kStates = 2;
+  using Coefficients = AdadeltaCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    return {h[kLr], h[kDecay], h[kSign], h[kOwn], h[kOwn + 1]};
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.adadelta(n, p[0], p[1], p[2], p[3], c);
+  }
+};
 
 // settings: ..., beta1, beta2, eps
-void run_adamax(const OpCall& call) {
-  const double* h = settings(call);
-  const double step = count_step(call, 4);
-  const AdamaxCoefficients c{
-      h[kLr] / (1.0 - std::pow(h[kOwn], step)), h[kDecay], h[kSign], h[kOwn], h[kOwn + 1], h[kOwn + 2]};
-  update<2>(call, [&](const auto& k, int64_t n, auto* const* p) { k.adamax(n, p[0], p[1], p[2], p[3], c); });
-}
+struct Adamax {
+  static constexpr int kStates = 2;
+  using Coefficients = AdamaxCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    const double step = count_step(call, 4);
+    return {h[kLr] / (1.0 - power(h[kOwn], step)), h[kDecay], h[kSign], h[kOwn], h[kOwn + 1], h[kOwn + 2]};
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.adamax(n, p[0], p[1], p[2], p[3], c);
+  }
+};
 
 // settings: ..., beta1, beta2, eps, momentum_decay, decoupled; before the counter the running product of the momenta
-void run_nadam(const OpCall& call) {
-  const double* h = settings(call);
-  const double step = count_step(call, 5), beta1 = h[kOwn], beta2 = h[kOwn + 1], fade = h[kOwn + 3];
-  const bool decoupled = h[kOwn + 4] != 0;
-  const double mu = beta1 * (1.0 - 0.5 * std::pow(0.96, step * fade));
-  const double next = beta1 * (1.0 - 0.5 * std::pow(0.96, (step + 1.0) * fade));
-  const double product = *call.in[4]->ptr<double>() *= mu;
-  NadamCoefficients c{};
-  c.lr_now = h[kLr] * (1.0 - mu) / (1.0 - product);
-  c.lr_ahead = h[kLr] * next / (1.0 - product * next);
-  c.decay = decoupled ? 0.0 : h[kDecay];
-  c.sign = h[kSign];
-  c.beta1 = beta1, c.beta2 = beta2, c.eps = h[kOwn + 2];
-  c.shrink = decoupled ? 1.0 - h[kLr] * h[kDecay] : 1.0;
-  c.scale = 1.0 / std::sqrt(1.0 - std::pow(beta2, step));
-  update<2>(call, [&](const auto& k, int64_t n, auto* const* p) { k.nadam(n, p[0], p[1], p[2], p[3], c); });
+struct Nadam {
+  static constexpr int kStates = 2;
+  using Coefficients = NadamCoefficients;
+  static Coefficients begin(const OpCall& call) {
+    const double* h = settings(call);
+    const double step = count_step(call, 5), beta1 = h[kOwn], beta2 = h[kOwn + 1], fade = h[kOwn + 3];
+    const bool decoupled = h[kOwn + 4] != 0;
+    const double mu = beta1 * (1.0 - 0.5 * power(0.96, step * fade));
+    const double next = beta1 * (1.0 - 0.5 * power(0.96, (step + 1.0) * fade));
+    const double product = *call.in[4]->ptr<double>() *= mu;
+    Coefficients c{};
+    c.lr_now = h[kLr] * (1.0 - mu) / (1.0 - product);
+    c.lr_ahead = h[kLr] * next / (1.0 - product * next);
+    c.decay = decoupled ? 0.0 : h[kDecay];
+    c.sign = h[kSign];
+    c.beta1 = beta1, c.beta2 = beta2, c.eps = h[kOwn + 2];
+    c.shrink = decoupled ? 1.0 - h[kLr] * h[kDecay] : 1.0;
+    c.scale = 1.0 / std::sqrt(1.0 - power(beta2, step));
+    return c;
+  }
+  template <class K, class T>
+  static void piece(const K& k, int64_t n, T* const* p, const Coefficients& c) {
+    k.nadam(n, p[0], p[1], p[2], p[3], c);
+  }
+};
+
+// ---- running ----
+
+template <class Rule, class T>
+void typed_piece(const OpCall& call, const typename Rule::Coefficients& c, int64_t low, int64_t n) {
+  T* p[2 + Rule::kStates];  // of empty states: null
+  for (int i = 0; i < 2 + Rule::kStates; ++i) p[i] = call.in[i]->size() ? call.in[i]->ptr<T>() + low : nullptr;
+  Rule::piece(kernels().of<T>().optim, n, p, c);
+}
+
+template <class Rule>
+const Update* update_of() {
+  using C = typename Rule::Coefficients;
+  static_assert(sizeof(C) <= Update::kCoefficientBytes);
+  static const Update update = {2 + Rule::kStates,
+                                [](const OpCall& call, void* c) { *static_cast<C*>(c) = Rule::begin(call); },
+                                [](const OpCall& call, const void* c, int64_t low, int64_t n) {
+                                  if (call.in[0]->dtype == DType::Float32)
+                                    typed_piece<Rule, float>(call, *static_cast<const C*>(c), low, n);
+                                  else
+                                    typed_piece<Rule, double>(call, *static_cast<const C*>(c), low, n);
+                                }};
+  return &update;
+}
+
+// What is not contiguous is worked on in a copy.
+void run_update(const OpCall& call) {
+  constexpr int kMost = 5;
+  const Update& update = *call.op->update;
+  alignas(8) char coefficients[Update::kCoefficientBytes];
+  update.begin(call, coefficients);
+  Array dense[kMost];
+  const Array* operands[kMost];
+  for (int i = 0; i < update.operands; ++i) {
+    dense[i] = as_contiguous(*call.in[i]);
+    operands[i] = &dense[i];
+  }
+  OpCall on_dense;
+  on_dense.op = call.op;
+  on_dense.in = operands;
+  const int64_t n = dense[0].size();
+  parallel_for((n + kUpdateTask - 1) / kUpdateTask, [&](int64_t t) {
+    const int64_t low = t * kUpdateTask;
+    update.piece(on_dense, coefficients, low, low + kUpdateTask < n ? kUpdateTask : n - low);
+  });
+  for (int i = 0; i < update.operands; ++i)
+    if (i != 1 && dense[i].storage != call.in[i]->storage) copy_into(*call.in[i], dense[i]);
 }
 
 }  // namespace
 
 const OpList& optim_ops() {
   constexpr unsigned flags = kInPlace | kTakesIntegers | kAnyTypes;
-  static const OpList ops = {
-      {"sgd_", 3, 0, flags, infer_update<0, 0, 0, 3>, run_sgd, 0b001},
-      {"momentum_", 5, 0, flags, infer_update<1, 1, 1, 6>, run_momentum, 0b01101},
-      {"rmsprop_", 6, 0, flags, infer_update<3, 1, 0, 6>, run_rmsprop, 0b011101},
-      {"adam_", 7, 0, flags, infer_update<3, 2, 1, 7>, run_adam, 0b0111101},
-      {"adagrad_", 5, 0, flags, infer_update<1, 1, 1, 5>, run_adagrad, 0b01101},
-      {"adadelta_", 5, 0, flags, infer_update<2, 2, 0, 5>, run_adadelta, 0b01101},
-      {"adamax_", 6, 0, flags, infer_update<2, 2, 1, 6>, run_adamax, 0b011101},
-      {"nadam_", 7, 0, flags, infer_update<2, 2, 2, 8>, run_nadam, 0b0111101},
-  };
+  static const OpList ops = [] {
+    const auto row = [](const char* name, int inputs, void (*infer)(OpCall&), unsigned writes, const Update* update) {
+      return Op{name, inputs, 0, flags, infer, run_update, writes, nullptr, nullptr, update};
+    };
+    return OpList{
+        row("sgd_", 3, infer_update<0, 0, 0, 3>, 0b001, update_of<Sgd>()),
+        row("momentum_", 5, infer_update<1, 1, 1, 6>, 0b01101, update_of<Momentum>()),
+        row("rmsprop_", 6, infer_update<3, 1, 0, 6>, 0b011101, update_of<Rmsprop>()),
+        row("adam_", 7, infer_update<3, 2, 1, 7>, 0b0111101, update_of<Adam>()),
+        row("adagrad_", 5, infer_update<1, 1, 1, 5>, 0b01101, update_of<Adagrad>()),
+        row("adadelta_", 5, infer_update<2, 2, 0, 5>, 0b01101, update_of<Adadelta>()),
+        row("adamax_", 6, infer_update<2, 2, 1, 6>, 0b011101, update_of<Adamax>()),
+        row("nadam_", 7, infer_update<2, 2, 2, 8>, 0b0111101, update_of<Nadam>()),
+    };
+  }();
   return ops;
 }
 

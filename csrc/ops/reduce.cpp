@@ -331,6 +331,50 @@ void run_mean(const OpCall& call) {
   call.out[0].dtype == DType::Float64 ? run_mean_of<double>(call) : run_mean_of<float>(call);
 }
 
+// A sum or mean of floats in one pass, too small for threads: what run() would call, found beforehand.
+template <class T, bool mean>
+void go_sum(const Ready& r) {
+  const auto k = float_fold<T>(Fold::sum);
+  const T* x = reinterpret_cast<const T*>(*r.at[0]);
+  T* y = reinterpret_cast<T*>(*r.at[1]);
+  const int64_t outer = r.n[0], n = r.n[1], inner = r.n[2];
+  if (inner == 1)
+    k.rows(outer, n, n, x, y);
+  else
+    for (int64_t o = 0; o < outer; ++o) k.columns(n, inner, inner, x + o * n * inner, y + o * inner);
+  if (mean)
+    for (int64_t i = 0; i < outer * inner; ++i) y[i] /= static_cast<T>(r.n[3]);
+}
+
+template <bool mean>
+bool prepare_sum(const OpCall& call, Ready& r) {
+  const Array& x = *call.in[0];
+  if (!is_float(x.dtype) || x.size() == 0 || x.size() >= 2 * kTask || !x.contiguous()) return false;
+  const Axes axes = read_axes(call);
+  // The axis as (outer, n, inner); of all sizes, that of 1 is folded or kept with whatever stands beside it.
+  int64_t size[3] = {1, 1, 1}, count = 1;
+  int part = 0;
+  for (int d = 0; d < x.ndim; ++d) {
+    if (x.shape[d] == 1) continue;
+    if (axes.folded[d] == (part == 1))
+      size[part] *= x.shape[d];
+    else if (axes.folded[d] && part == 0)
+      part = 1, size[1] = x.shape[d];
+    else if (!axes.folded[d] && part == 1)
+      part = 2, size[2] = x.shape[d];
+    else
+      return false;  // several passes
+    if (axes.folded[d]) count *= x.shape[d];
+  }
+  if (part == 0) size[2] = size[0], size[0] = 1;  // nothing is folded
+  if (size[1] > (size[2] == 1 ? kRowBlock : kColumnBlock)) return false;
+  for (int i = 0; i < 3; ++i) r.n[i] = size[i];
+  r.n[3] = count;
+  r.at[0] = &x.data, r.at[1] = &call.out[0].data;
+  r.go = x.dtype == DType::Float32 ? go_sum<float, mean> : go_sum<double, mean>;
+  return true;
+}
+
 template <class T>
 void run_logsumexp_of(const OpCall& call) {
   const auto k = float_fold<T>(Fold::logsumexp);
@@ -534,9 +578,10 @@ void run_softmax(const OpCall& call) {
 
 const OpList& reduce_ops() {
   static const OpList ops = {
-      {"sum", 1, 1, kTakesIntegers, infer_wide, run_wide<Fold::sum>},
+      {"sum", 1, 1, kTakesIntegers, infer_wide, run_wide<Fold::sum>, 0, nullptr, prepare_sum<false>},
       {"prod", 1, 1, kTakesIntegers, infer_wide, run_wide<Fold::prod>},
-      {"mean", 1, 1, kTakesIntegers, infer_mean, run_mean},  // takes integers in order to refuse them by name
+      // takes integers in order to refuse them by name
+      {"mean", 1, 1, kTakesIntegers, infer_mean, run_mean, 0, nullptr, prepare_sum<true>},
       {"amax", 1, 1, kTakesIntegers, infer_extremum, run_extremum<Fold::max>},
       {"amin", 1, 1, kTakesIntegers, infer_extremum, run_extremum<Fold::min>},
       {"logsumexp", 1, 1, kPlain, infer_same, run_logsumexp},

@@ -154,7 +154,7 @@ bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 &&
 // Groups of instructions that become one step: [first, last) in order. Elementwise neighbours of one shape are chained,
 // as long as each reads what the chain makes element by element.
 struct Group {
-  enum Kind { kCall, kChain, kUpdate } kind;
+  enum Kind { kCall, kChain, kUpdate, kUpdates } kind;
   size_t first, last;
 };
 
@@ -168,12 +168,39 @@ static bool is_update(const Instruction& product, const Instruction& update) {
          product.in[1].slot != update.in[0].slot;
 }
 
-static std::vector<Group> group(const std::vector<Instruction>& instructions, bool fuse) {
+// Where the updates that start with instruction i end which can be one pass: dense ones, of which none touches
+// another's parameter or state. `i` itself if there is none. (An argument may lie on another one's memory.)
+static size_t end_of_updates(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots, size_t i) {
+  std::vector<int> touched;
+  for (; i < instructions.size(); ++i) {
+    const Update* update = instructions[i].op->update;
+    if (!update || (i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1]))) break;
+    bool fits = true;
+    std::vector<int> own;
+    for (size_t k = 0; k < static_cast<size_t>(update->operands); ++k) {
+      const Operand& o = instructions[i].in[k];
+      fits = fits && o.window.contiguous() && slots[static_cast<size_t>(o.slot)].kind != Slot::kArgument &&
+             std::find(touched.begin(), touched.end(), o.slot) == touched.end();
+      own.push_back(o.slot);
+    }
+    if (!fits) break;
+    touched.insert(touched.end(), own.begin(), own.end());
+  }
+  return i;
+}
+
+static std::vector<Group> group(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots,
+                                bool fuse) {
   std::vector<Group> groups;
   for (size_t i = 0; i < instructions.size();) {
     if (fuse && i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1])) {
       groups.push_back({Group::kUpdate, i, i + 2});
       i += 2;
+      continue;
+    }
+    if (const size_t end = fuse ? end_of_updates(instructions, slots, i) : i; end > i) {
+      groups.push_back({Group::kUpdates, i, end});
+      i = end;
       continue;
     }
     if (!chainable(instructions[i])) {
@@ -207,6 +234,49 @@ static std::vector<Group> group(const std::vector<Instruction>& instructions, bo
     i = end;
   }
   return groups;
+}
+
+// A call on numbers that stand in the step's text gives the same in every replay: what the capture got stands for it.
+// Only for ops that every instruction set rounds alike.
+void Program::fold_constants() {
+  static const Op* const exact[] = {find_op("cast"), find_op("neg"), find_op("add"),  find_op("sub"),
+                                    find_op("mul"),  find_op("div"), find_op("sqrt"), find_op("square")};
+  std::vector<Instruction> kept;
+  for (Instruction& i : instructions_) {
+    bool known = std::find(std::begin(exact), std::end(exact), i.op) != std::end(exact);
+    for (const Operand& o : i.in) known = known && o.slot >= 0 && slots_[static_cast<size_t>(o.slot)].constant();
+    if (known) {
+      Slot& s = slots_[static_cast<size_t>(i.out[0].slot)];
+      known = !s.written && s.kind == Slot::kTemporary;
+      if (known) s.kind = Slot::kOutside, s.made_inside = true;
+    }
+    if (!known) kept.push_back(std::move(i));
+  }
+  instructions_ = std::move(kept);
+}
+
+// Moves an elementwise call up to a chain of its shape, over calls that have nothing to do with it.
+void Program::bring_chains_together() {
+  constexpr size_t kOver = 4;  // farther, what it makes would be kept for long
+  for (size_t j = 1; j < instructions_.size(); ++j) {
+    if (!chainable(instructions_[j])) continue;
+    const Instruction& moved = instructions_[j];
+    const auto reads = [&](int slot) {
+      return std::any_of(moved.in.begin(), moved.in.end(), [&](const Operand& o) { return o.slot == slot; });
+    };
+    for (size_t to = j; to > 0 && j - to <= kOver; --to) {
+      const Instruction& before = instructions_[to - 1];
+      if (chainable(before) && before.out[0].window.same_shape(moved.out[0].window)) {
+        std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
+                    instructions_.begin() + static_cast<std::ptrdiff_t>(j),
+                    instructions_.begin() + static_cast<std::ptrdiff_t>(j) + 1);
+        break;
+      }
+      // An argument may lie on the memory of anything that is written.
+      if (before.op->writes || before.out.empty()) break;
+      if (std::any_of(before.out.begin(), before.out.end(), [&](const Operand& o) { return reads(o.slot); })) break;
+    }
+  }
 }
 
 // Moves a product that makes a gradient to just before the update that is its only reader, so that both can be one
@@ -245,12 +315,14 @@ int64_t Program::held_bytes() const {
 void Program::finish(const Passes& passes) {
   passes_ = passes;
   captured_bytes_ = held_bytes();
+  if (passes.fuse) fold_constants();
   if (passes.drop_unread) drop_unread();
+  if (passes.fuse) bring_chains_together();
   if (passes.fuse) bring_updates_together();
 
   // When each temporary is first and last touched, in groups; what only passes between links of one chain needs no
   // memory.
-  const std::vector<Group> groups = group(instructions_, passes.fuse);
+  const std::vector<Group> groups = group(instructions_, slots_, passes.fuse);
   constexpr int64_t never = -1, end = std::numeric_limits<int64_t>::max();
   std::vector<int64_t> first(slots_.size(), never), last(slots_.size(), never);
   std::vector<bool> inside(slots_.size(), true);
@@ -260,7 +332,8 @@ void Program::finish(const Passes& passes) {
         if (o.slot < 0) return;
         const size_t s = static_cast<size_t>(o.slot);
         if (first[s] == never) first[s] = static_cast<int64_t>(g);
-        inside[s] = inside[s] && groups[g].kind != Group::kCall && first[s] == static_cast<int64_t>(g);
+        const bool keeps = groups[g].kind == Group::kChain || groups[g].kind == Group::kUpdate;
+        inside[s] = inside[s] && keeps && first[s] == static_cast<int64_t>(g);
         last[s] = static_cast<int64_t>(g);
       };
       for (const Operand& o : instructions_[i].in) touch(o);
@@ -334,6 +407,7 @@ static std::unique_ptr<Step> call_step(const Instruction& i, const F& place) {
   step->call.inputs = static_cast<int>(step->inputs.size());
   step->call.in = step->inputs.data();
   for (size_t k = 0; k < i.out.size(); ++k) step->call.out[k] = *place(i.out[k]);
+  if (!i.op->prepare || !i.op->prepare(step->call, step->ready)) step->ready.go = nullptr;
   return step;
 }
 
@@ -359,7 +433,7 @@ void Program::build_steps(bool fuse) {
     step->what = what, step->first = first, step->last = last;
     steps_.push_back(std::move(step));
   };
-  for (const Group& g : group(instructions_, fuse)) {
+  for (const Group& g : group(instructions_, slots_, fuse)) {
     // A product whose gradient somebody else reads as well keeps its memory, and its own step.
     const bool update =
         g.kind == Group::kUpdate && slots_[static_cast<size_t>(instructions_[g.first].out[0].slot)].arena < 0;
@@ -368,7 +442,21 @@ void Program::build_steps(bool fuse) {
       const Instruction &product = instructions_[g.first], &change = instructions_[g.first + 1];
       step->a = place(product.in[0]), step->b = place(product.in[1]);
       step->w = place(change.in[0]), step->settings = place(change.in.back());
+      step->prepare();
       add(std::move(step), "product and update", g.first, g.last);
+      continue;
+    }
+    if (g.kind == Group::kUpdates) {
+      auto step = std::make_unique<UpdatesStep>();
+      for (size_t n = g.first; n < g.last; ++n) {
+        UpdatesStep::Call& c = step->calls.emplace_back();
+        for (const Operand& o : instructions_[n].in) c.inputs.push_back(place(o));
+        c.call.op = instructions_[n].op;
+        c.call.inputs = static_cast<int>(c.inputs.size());
+        c.call.in = c.inputs.data();
+      }
+      step->prepare();
+      add(std::move(step), g.last - g.first > 1 ? "one pass" : "call", g.first, g.last);
       continue;
     }
     if (g.kind != Group::kChain) {
@@ -406,6 +494,7 @@ void Program::build_steps(bool fuse) {
           p.kind = ChainStep::Place::kSpread;
           p.buffer = step->buffers++;
           p.one_value = o.window.size() == 1;
+          p.constant = slots_[static_cast<size_t>(o.slot)].constant();
           p.stretched = expanded(o.window, shape.ndim, shape.shape);
         }
       }
@@ -421,6 +510,7 @@ void Program::build_steps(bool fuse) {
       made[i.out[0].slot] = out;
       step->links.push_back(std::move(link));
     }
+    step->prepare();
     add(std::move(step), "chain", g.first, g.last);
   }
   result_arrays_.clear();

@@ -28,6 +28,8 @@ struct Slot {
   bool written = false;      // by some instruction
   bool made_inside = false;  // kOutside: laid out by the step itself, from Python numbers or by NumPy
   int64_t arena = -1;        // kTemporary: offset in the arena; -1 while it has none
+  // The same in every replay: made from numbers in the step's text, and nobody else has its memory.
+  bool constant() const { return kind == kOutside && made_inside && !written && !storage->release; }
 };
 
 // An operand: a window on a slot. `window.data` is the address at capture until the program is finished.
@@ -111,7 +113,9 @@ class Program {
   std::string difference(const Operand& a, const Program& other, const Operand& b) const;
   const Slot* slot(const Array& a) const;  // null: unknown
   const char* base(const Slot& s) const;   // where offsets in a slot count from
+  void fold_constants();
   void drop_unread();
+  void bring_chains_together();
   void bring_updates_together();
   void build_steps(bool fuse);
 

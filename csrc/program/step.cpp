@@ -1,5 +1,7 @@
 #include "program/step.h"
 
+#include <cstring>
+
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -10,7 +12,63 @@ namespace {
 constexpr int64_t kTask = int64_t{1} << 15;  // elements per task: a multiple of the tile
 }
 
+// Where each link finds its operands, and an address for each buffer: a chain of one tile then runs without a look at
+// shapes.
+void ChainStep::prepare() {
+  if (total > kTile) return;
+  const int64_t room = (total * 8 + 63) / 64 * 64, size = room * buffers;
+  memory_ = Array::empty(DType::UInt8, 1, &size);
+  for (int i = 0; i < buffers; ++i) buffer_of_.push_back(memory_.data + i * room);
+  for (const Link& link : links) {
+    SmallLink small{link.kernel.piece, link.kernel.context, {}, link.count};
+    for (int k = 0; k < link.count; ++k) {
+      const Place& place = link.places[k];
+      small.at[k] = place.kind == Place::kDense ? &place.array->data : &buffer_of_[static_cast<size_t>(place.buffer)];
+      if (place.kind != Place::kSpread) continue;
+      SmallSpread spread{place.array, {}, place.item, buffer_of_[static_cast<size_t>(place.buffer)]};
+      Array window = place.stretched;
+      window.data = nullptr;
+      const Array* operands[1] = {&window};
+      const Loop<1> loop(window.ndim, window.shape, operands);
+      loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
+        for (int64_t i = 0; i < n; ++i)
+          spread.offsets.push_back(at[0] - static_cast<char*>(nullptr) +
+                                   i * stride[0] * static_cast<int64_t>(place.item));
+      });
+      if (place.constant)
+        lay_out(spread);
+      else
+        spreads_.push_back(std::move(spread));
+    }
+    small_.push_back(small);
+  }
+}
+
+void ChainStep::lay_out(const SmallSpread& s) const {
+  const char* from = s.array->data;
+  const auto all = [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < s.offsets.size(); ++i) std::memcpy(s.to + i * sizeof(T), from + s.offsets[i], sizeof(T));
+  };
+  switch (s.item) {
+    case 1: return all(uint8_t{});
+    case 2: return all(uint16_t{});
+    case 4: return all(uint32_t{});
+    default: return all(uint64_t{});
+  }
+}
+
 void ChainStep::run() {
+  if (!small_.empty()) {
+    for (const SmallSpread& s : spreads_) lay_out(s);
+    for (const SmallLink& link : small_) {
+      char* p[4];
+      for (int k = 0; k < 4; ++k)
+        if (k < link.count) p[k] = *link.at[k];
+      link.piece(link.context, total, p);
+    }
+    return;
+  }
   if (total < 2 * kTask) return range(0, total);
   parallel_for((total + kTask - 1) / kTask, [&](int64_t t) {
     const int64_t low = t * kTask;
@@ -51,31 +109,70 @@ void ChainStep::range(int64_t low, int64_t high) const {
   }
 }
 
+void UpdatesStep::prepare() {
+  int64_t filled = 0;
+  for (Call& c : calls) {
+    const int64_t size = c.inputs[0]->size();
+    for (int64_t low = 0; low < size; low += kUpdateTask) {
+      const int64_t n = low + kUpdateTask < size ? kUpdateTask : size - low;
+      if (tasks_.empty() || filled + n > kUpdateTask) {
+        tasks_.push_back(pieces_.size());
+        filled = 0;
+      }
+      filled += n;
+      pieces_.push_back({&c, low, n});
+    }
+  }
+  tasks_.push_back(pieces_.size());
+}
+
+void UpdatesStep::run() {
+  for (Call& c : calls) c.call.op->update->begin(c.call, c.coefficients);
+  const auto task = [&](int64_t t) {
+    for (size_t i = tasks_[static_cast<size_t>(t)]; i < tasks_[static_cast<size_t>(t) + 1]; ++i) {
+      const Piece& p = pieces_[i];
+      p.call->call.op->update->piece(p.call->call, p.call->coefficients, p.low, p.n);
+    }
+  };
+  parallel_for(static_cast<int64_t>(tasks_.size()) - 1, task);
+}
+
+void UpdateStep::prepare() {
+  constexpr int64_t kBlockBytes = int64_t{1} << 17;  // of gradient at a time: within L2 beside what the product reads
+  constexpr int64_t kTileRows = 8;                   // whole register tiles of the product
+  const int64_t m = w->shape[0], n = w->shape[1];
+  rows_ = kBlockBytes / (n * static_cast<int64_t>(item_size(w->dtype)) + 1) / kTileRows * kTileRows;
+  if (rows_ < kTileRows) rows_ = kTileRows;
+  if (m > rows_) return;
+  const int64_t size = m * n;
+  block_ = Array::empty(w->dtype, 1, &size);
+}
+
 void UpdateStep::run() { w->dtype == DType::Float32 ? run_as<float>() : run_as<double>(); }
 
 template <class T>
 void UpdateStep::run_as() {
-  constexpr int64_t kBlockBytes = int64_t{1} << 17;  // of gradient at a time: within L2 beside what the product reads
-  constexpr int64_t kTileRows = 8;                   // whole register tiles of the product
   const int64_t m = w->shape[0], n = w->shape[1], k = a->shape[1];
-  int64_t rows = kBlockBytes / (n * static_cast<int64_t>(sizeof(T)) + 1) / kTileRows * kTileRows;
-  if (rows < kTileRows) rows = kTileRows;
-  // An argument may lie on the memory of the parameter: then the whole gradient comes first, as it was recorded.
-  if (may_overlap(*w, *a) || may_overlap(*w, *b)) rows = m;
+  const FloatKernels<T>& kernel = kernels().of<T>();
   const double* h = settings->ptr<double>();
   const SgdCoefficients coefficients{h[0], h[1], h[2]};
+  const auto rows = [&](int64_t first, int64_t count, T* gradient) {
+    kernel.gemm({count, n, k, a->ptr<T>() + first * a->strides[0], a->strides[0], a->strides[1], b->ptr<T>(),
+                 b->strides[0], b->strides[1], gradient, n, false, nullptr});
+    kernel.optim.sgd(count * n, w->ptr<T>() + first * n, gradient, coefficients);
+  };
+  if (block_.data) return rows(0, m, block_.ptr<T>());
+  // An argument may lie on the memory of the parameter: then the whole gradient comes first, as it was recorded.
+  const int64_t together = may_overlap(*w, *a) || may_overlap(*w, *b) ? m : rows_;
   const auto block = [&](int64_t t) {
-    const int64_t first = t * rows, count = first + rows < m ? rows : m - first;
+    const int64_t first = t * together, count = first + together < m ? together : m - first;
     const int64_t size = count * n;
     Array gradient;  // the pool hands the same block out again and again
     gradient.describe(w->dtype, 1, &size);
     gradient.allocate();
-    const FloatKernels<T>& kernel = kernels().of<T>();
-    kernel.gemm({count, n, k, a->ptr<T>() + first * a->strides[0], a->strides[0], a->strides[1], b->ptr<T>(),
-                 b->strides[0], b->strides[1], gradient.ptr<T>(), n, false, nullptr});
-    kernel.optim.sgd(size, w->ptr<T>() + first * n, gradient.ptr<T>(), coefficients);
+    rows(first, count, gradient.ptr<T>());
   };
-  const int64_t blocks = (m + rows - 1) / rows;
+  const int64_t blocks = (m + together - 1) / together;
   const double work = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   constexpr double kWorthAThread = 1e6;
   if (work < kWorthAThread)

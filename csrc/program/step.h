@@ -1,6 +1,7 @@
 // What run() of a program does, one after the other.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "core/loop.h"
@@ -21,7 +22,9 @@ class CallStep : public Step {
  public:
   OpCall call;
   std::vector<const Array*> inputs;
+  Ready ready;  // its go is null where the op has nothing to prepare
   void run() override {
+    if (ready.go) return ready.go(ready);
     if (call.op->flags & kChecksValues) call.op->infer(call);  // describes the same outputs again; may refuse a value
     call.op->run(call);
   }
@@ -40,6 +43,7 @@ class ChainStep : public Step {
     const Array* array = nullptr;  // kDense, kSpread
     int buffer = 0;                // kBuffer: which; kSpread: where it is laid out
     bool one_value = false;        // kSpread: the same value everywhere
+    bool constant = false;         // kSpread: in every replay
     Array stretched;               // kSpread: with the chain's shape (its data follows array's)
     size_t item = 4;
   };
@@ -52,10 +56,51 @@ class ChainStep : public Step {
   int64_t total = 0;
   int buffers = 0;
 
+  void prepare();  // once all links are there
   void run() override;
 
  private:
+  // Of at most one tile, everything but the arguments' addresses is known beforehand.
+  struct SmallLink {
+    Piece piece;
+    const void* context;
+    char* const* at[4];
+    int count;
+  };
+  struct SmallSpread {
+    const Array* array;
+    std::vector<int64_t> offsets;  // in bytes, of each element
+    size_t item;
+    char* to;
+  };
   void range(int64_t low, int64_t high) const;
+  void lay_out(const SmallSpread& s) const;
+
+  std::vector<SmallLink> small_;
+  std::vector<SmallSpread> spreads_;
+  std::vector<char*> buffer_of_;  // small chains: where buffer i lies in memory_
+  Array memory_;
+};
+
+// Neighbouring updates of an optimiser as one pass over all their parameters.
+class UpdatesStep : public Step {
+ public:
+  struct Call {
+    OpCall call;
+    std::vector<const Array*> inputs;
+    alignas(8) char coefficients[Update::kCoefficientBytes];
+  };
+  std::deque<Call> calls;  // each points into itself
+  void prepare();          // once all calls are there
+  void run() override;
+
+ private:
+  struct Piece {
+    Call* call;
+    int64_t low, n;
+  };
+  std::vector<Piece> pieces_;
+  std::vector<size_t> tasks_;  // the first piece of each, and behind the last one their number
 };
 
 // A matrix product whose only use is a plain SGD update: w <- w - lr (a b + decay w). A few rows of the gradient at a
@@ -66,11 +111,14 @@ class UpdateStep : public Step {
   const Array *a, *b;     // (m, k) and (k, n): the factors of the gradient
   const Array* w;         // (m, n), contiguous
   const Array* settings;  // the optimiser's, read at each run
+  void prepare();         // once all operands are there
   void run() override;
 
  private:
   template <class T>
   void run_as();
+  int64_t rows_ = 0;  // of the gradient at a time
+  Array block_;       // for them, if one thread does it all
 };
 
 }  // namespace pn

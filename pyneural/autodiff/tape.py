@@ -20,7 +20,7 @@ def _start(output: Any, gradient: Any, where: str) -> Tensor:
             raise RuntimeError(f"{where}: the tensor has shape {output.shape}; only one element has a gradient "
                                "without being told in which direction: reduce it (for example .sum()) or pass "
                                "gradient=")  # fmt: skip
-        return _engine.tensor_from_array(np.ones(output.shape, output.dtype), False)
+        return _engine.tensor_from_array(np.ones(output.shape, output.dtype), True)
     g = as_tensor(gradient).to(output.dtype)
     if g.shape != output.shape:
         raise ValueError(f"{where}: gradient has shape {g.shape} but the tensor has {output.shape}")

@@ -417,10 +417,10 @@ bool choose_turned(const Gemm<T>& g) {
 
 template <class T>
 void run(const Gemm<T>& given) {
+  if (given.m <= 0 || given.n <= 0) return;
+  const int64_t work = given.m * given.n * given.k;
+  if (work <= kTinyWork) return plain(given);
   Gemm<T> g = given;
-  if (g.m <= 0 || g.n <= 0) return;
-  const int64_t work = g.m * g.n * g.k;
-  if (work <= kTinyWork) return plain(g);
   if (g.n == 1) g.b_col = 1;  // the stride of a single row or column is never used: take the cheap one
   if (g.m == 1) g.a_row = 1;
   const bool turned = choose_turned(g);
