@@ -13,6 +13,12 @@
 
 namespace pn {
 
+// What is done to a block of c while it is in cache: rows [row, row + rows), columns [column, column + columns).
+struct Epilogue {
+  void (*apply)(const void* context, int64_t row, int64_t column, int64_t rows, int64_t columns);
+  const void* context;
+};
+
 // One matrix product: c (m, n) = a (m, k) * b (k, n) [+ c] [+ bias per column]. Any strides for a and b, in elements;
 // c has unit column stride. Each element of c is one chain of fused multiply-adds over k in sequence, whatever the
 // tiling, so its bits do not depend on tile sizes, threads or the layout of a and b.
@@ -25,8 +31,9 @@ struct Gemm {
   int64_t b_row, b_col;
   T* c;
   int64_t c_row;
-  bool accumulate;  // start the chain from c instead of 0
-  const T* bias;    // (n), added after the chain; or null
+  bool accumulate;                     // start the chain from c instead of 0
+  const T* bias;                       // (n), added after the chain; or null
+  const Epilogue* epilogue = nullptr;  // called once for each block, by the thread that has made it
 };
 
 // Elementwise kernels on n elements, all dense. y may be the same memory as an input, not a shifted part of it.

@@ -10,8 +10,8 @@ namespace {
 // c = a b [+ bias] for one matrix of each.
 template <class T>
 void product(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
-             int64_t b_col, T* c, const T* bias) {
-  kernels().of<T>().gemm({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias});
+             int64_t b_col, T* c, const T* bias, const Epilogue* epilogue = nullptr) {
+  kernels().of<T>().gemm({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias, epilogue});
 }
 
 void infer_matmul(OpCall& call) {
@@ -54,7 +54,7 @@ template <class T>
 void go_product(const Ready& r) {
   const T* bias = r.at[3] ? reinterpret_cast<const T*>(*r.at[3]) : nullptr;
   product<T>(r.n[0], r.n[1], r.n[2], reinterpret_cast<const T*>(*r.at[0]), r.n[3], r.n[4],
-             reinterpret_cast<const T*>(*r.at[1]), r.n[5], r.n[6], reinterpret_cast<T*>(*r.at[2]), bias);
+             reinterpret_cast<const T*>(*r.at[1]), r.n[5], r.n[6], reinterpret_cast<T*>(*r.at[2]), bias, r.epilogue);
 }
 
 // Fills in r for call.out[0] = a b [+ bias], where a is a stack of rows and b_row, b_col the strides of b.

@@ -68,8 +68,9 @@ enum OpFlags : unsigned {
 // from one replay to the next.
 struct Ready {
   void (*go)(const Ready&) = nullptr;
-  char* const* at[6];  // where the addresses of the operands stand
-  int64_t n[8];        // sizes and strides, as go() wants them
+  char* const* at[6];                         // where the addresses of the operands stand
+  int64_t n[8];                               // sizes and strides, as go() wants them
+  const struct Epilogue* epilogue = nullptr;  // products: what is done to each block of the result
 };
 
 // An optimiser's update in two parts, so that one pass can go through the parameters of many calls.

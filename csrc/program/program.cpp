@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/cpu.h"
+#include "program/fusion.h"
 #include "program/step.h"
 
 namespace pn {
@@ -143,168 +144,6 @@ void Program::drop_unread() {
   instructions_ = std::move(kept);
 }
 
-namespace {
-
-bool dense_full(const Array& a, const Array& shape) { return a.same_shape(shape) && a.contiguous(); }
-
-bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
-
-}  // namespace
-
-// Groups of instructions that become one step: [first, last) in order. Elementwise neighbours of one shape are chained,
-// as long as each reads what the chain makes element by element.
-struct Group {
-  enum Kind { kCall, kChain, kUpdate, kUpdates } kind;
-  size_t first, last;
-};
-
-// Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself
-// read it?
-static bool is_update(const Instruction& product, const Instruction& update) {
-  static const Op *const matmul = find_op("matmul"), *const sgd = find_op("sgd_");
-  return product.op == matmul && update.op == sgd && update.in[1].slot == product.out[0].slot &&
-         product.out[0].window.ndim == 2 && product.out[0].window.size() > 0 && update.in[0].window.contiguous() &&
-         dense_full(update.in[1].window, product.out[0].window) && product.in[0].slot != update.in[0].slot &&
-         product.in[1].slot != update.in[0].slot;
-}
-
-// Where the updates that start with instruction i end which can be one pass: dense ones, of which none touches
-// another's parameter or state. `i` itself if there is none. (An argument may lie on another one's memory.)
-static size_t end_of_updates(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots, size_t i) {
-  std::vector<int> touched;
-  for (; i < instructions.size(); ++i) {
-    const Update* update = instructions[i].op->update;
-    if (!update || (i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1]))) break;
-    bool fits = true;
-    std::vector<int> own;
-    for (size_t k = 0; k < static_cast<size_t>(update->operands); ++k) {
-      const Operand& o = instructions[i].in[k];
-      fits = fits && o.window.contiguous() && slots[static_cast<size_t>(o.slot)].kind != Slot::kArgument &&
-             std::find(touched.begin(), touched.end(), o.slot) == touched.end();
-      own.push_back(o.slot);
-    }
-    if (!fits) break;
-    touched.insert(touched.end(), own.begin(), own.end());
-  }
-  return i;
-}
-
-static std::vector<Group> group(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots,
-                                bool fuse) {
-  std::vector<Group> groups;
-  for (size_t i = 0; i < instructions.size();) {
-    if (fuse && i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1])) {
-      groups.push_back({Group::kUpdate, i, i + 2});
-      i += 2;
-      continue;
-    }
-    if (const size_t end = fuse ? end_of_updates(instructions, slots, i) : i; end > i) {
-      groups.push_back({Group::kUpdates, i, end});
-      i = end;
-      continue;
-    }
-    if (!chainable(instructions[i])) {
-      groups.push_back({Group::kCall, i, i + 1});
-      ++i;
-      continue;
-    }
-    const Array& shape = instructions[i].out[0].window;
-    std::vector<int> made;
-    size_t end = i;
-    int buffers = 0;
-    while (end < instructions.size() && chainable(instructions[end]) &&
-           instructions[end].out[0].window.same_shape(shape)) {
-      const Instruction& next = instructions[end];
-      bool fits = true;
-      int more = 1;
-      for (const Operand& o : next.in) {
-        const bool own = std::find(made.begin(), made.end(), o.slot) != made.end();
-        fits &= !own || dense_full(o.window, shape);
-        more += !own && !dense_full(o.window, shape);
-      }
-      if (!fits || buffers + more > ChainStep::kMaxBuffers) break;
-      buffers += more;
-      made.push_back(next.out[0].slot);
-      ++end;
-      if (!fuse) break;
-    }
-    const bool alone = end == i;
-    if (alone) end = i + 1;
-    groups.push_back({alone ? Group::kCall : Group::kChain, i, end});
-    i = end;
-  }
-  return groups;
-}
-
-// A call on numbers that stand in the step's text gives the same in every replay: what the capture got stands for it.
-// Only for ops that every instruction set rounds alike.
-void Program::fold_constants() {
-  static const Op* const exact[] = {find_op("cast"), find_op("neg"), find_op("add"),  find_op("sub"),
-                                    find_op("mul"),  find_op("div"), find_op("sqrt"), find_op("square")};
-  std::vector<Instruction> kept;
-  for (Instruction& i : instructions_) {
-    bool known = std::find(std::begin(exact), std::end(exact), i.op) != std::end(exact);
-    for (const Operand& o : i.in) known = known && o.slot >= 0 && slots_[static_cast<size_t>(o.slot)].constant();
-    if (known) {
-      Slot& s = slots_[static_cast<size_t>(i.out[0].slot)];
-      known = !s.written && s.kind == Slot::kTemporary;
-      if (known) s.kind = Slot::kOutside, s.made_inside = true;
-    }
-    if (!known) kept.push_back(std::move(i));
-  }
-  instructions_ = std::move(kept);
-}
-
-// Moves an elementwise call up to a chain of its shape, over calls that have nothing to do with it.
-void Program::bring_chains_together() {
-  constexpr size_t kOver = 4;  // farther, what it makes would be kept for long
-  for (size_t j = 1; j < instructions_.size(); ++j) {
-    if (!chainable(instructions_[j])) continue;
-    const Instruction& moved = instructions_[j];
-    const auto reads = [&](int slot) {
-      return std::any_of(moved.in.begin(), moved.in.end(), [&](const Operand& o) { return o.slot == slot; });
-    };
-    for (size_t to = j; to > 0 && j - to <= kOver; --to) {
-      const Instruction& before = instructions_[to - 1];
-      if (chainable(before) && before.out[0].window.same_shape(moved.out[0].window)) {
-        std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
-                    instructions_.begin() + static_cast<std::ptrdiff_t>(j),
-                    instructions_.begin() + static_cast<std::ptrdiff_t>(j) + 1);
-        break;
-      }
-      // An argument may lie on the memory of anything that is written.
-      if (before.op->writes || before.out.empty()) break;
-      if (std::any_of(before.out.begin(), before.out.end(), [&](const Operand& o) { return reads(o.slot); })) break;
-    }
-  }
-}
-
-// Moves a product that makes a gradient to just before the update that is its only reader, so that both can be one
-// step. Later is always right for a call whose inputs nobody writes in between.
-void Program::bring_updates_together() {
-  for (size_t j = instructions_.size(); j-- > 1;) {
-    if (instructions_[j].in.size() < 2 || !(instructions_[j].op->flags & kInPlace)) continue;
-    const int gradient = instructions_[j].in[1].slot;
-    size_t i = j, readers = 0;
-    for (size_t t = 0; t < instructions_.size(); ++t) {
-      for (const Operand& o : instructions_[t].out)
-        if (o.slot == gradient) i = t;
-      for (const Operand& o : instructions_[t].in) readers += o.slot == gradient;
-    }
-    for (const Operand& r : result_operands_) readers += r.slot == gradient;
-    if (i >= j || readers != 1 || !is_update(instructions_[i], instructions_[j])) continue;
-    bool movable = true;
-    for (size_t t = i + 1; t <= j; ++t)
-      for (size_t k = 0; k < instructions_[t].in.size(); ++k)
-        if (instructions_[t].op->writes >> k & 1)
-          for (const Operand& factor : instructions_[i].in) movable &= factor.slot != instructions_[t].in[k].slot;
-    if (!movable) continue;
-    std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(i),
-                instructions_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                instructions_.begin() + static_cast<std::ptrdiff_t>(j));
-  }
-}
-
 int64_t Program::held_bytes() const {
   int64_t bytes = 0;
   for (const Slot& s : slots_)
@@ -332,7 +171,8 @@ void Program::finish(const Passes& passes) {
         if (o.slot < 0) return;
         const size_t s = static_cast<size_t>(o.slot);
         if (first[s] == never) first[s] = static_cast<int64_t>(g);
-        const bool keeps = groups[g].kind == Group::kChain || groups[g].kind == Group::kUpdate;
+        const bool keeps = groups[g].kind == Group::kChain || groups[g].kind == Group::kUpdate ||
+                           (groups[g].kind == Group::kProduct && i > groups[g].first);
         inside[s] = inside[s] && keeps && first[s] == static_cast<int64_t>(g);
         last[s] = static_cast<int64_t>(g);
       };
@@ -399,16 +239,14 @@ void Program::finish(const Passes& passes) {
 
 // A call as it was recorded; place(operand) gives the array that it works on.
 template <class F>
-static std::unique_ptr<Step> call_step(const Instruction& i, const F& place) {
-  auto step = std::make_unique<CallStep>();
-  step->call.op = i.op;
-  step->call.attributes = i.attributes;
-  for (const Operand& o : i.in) step->inputs.push_back(o.slot < 0 ? nullptr : place(o));
-  step->call.inputs = static_cast<int>(step->inputs.size());
-  step->call.in = step->inputs.data();
-  for (size_t k = 0; k < i.out.size(); ++k) step->call.out[k] = *place(i.out[k]);
-  if (!i.op->prepare || !i.op->prepare(step->call, step->ready)) step->ready.go = nullptr;
-  return step;
+static void fill_call(CallStep& step, const Instruction& i, const F& place) {
+  step.call.op = i.op;
+  step.call.attributes = i.attributes;
+  for (const Operand& o : i.in) step.inputs.push_back(o.slot < 0 ? nullptr : place(o));
+  step.call.inputs = static_cast<int>(step.inputs.size());
+  step.call.in = step.inputs.data();
+  for (size_t k = 0; k < i.out.size(); ++k) step.call.out[k] = *place(i.out[k]);
+  if (!i.op->prepare || !i.op->prepare(step.call, step.ready)) step.ready.go = nullptr;
 }
 
 void Program::build_steps(bool fuse) {
@@ -433,41 +271,12 @@ void Program::build_steps(bool fuse) {
     step->what = what, step->first = first, step->last = last;
     steps_.push_back(std::move(step));
   };
-  for (const Group& g : group(instructions_, slots_, fuse)) {
-    // A product whose gradient somebody else reads as well keeps its memory, and its own step.
-    const bool update =
-        g.kind == Group::kUpdate && slots_[static_cast<size_t>(instructions_[g.first].out[0].slot)].arena < 0;
-    if (update) {
-      auto step = std::make_unique<UpdateStep>();
-      const Instruction &product = instructions_[g.first], &change = instructions_[g.first + 1];
-      step->a = place(product.in[0]), step->b = place(product.in[1]);
-      step->w = place(change.in[0]), step->settings = place(change.in.back());
-      step->prepare();
-      add(std::move(step), "product and update", g.first, g.last);
-      continue;
-    }
-    if (g.kind == Group::kUpdates) {
-      auto step = std::make_unique<UpdatesStep>();
-      for (size_t n = g.first; n < g.last; ++n) {
-        UpdatesStep::Call& c = step->calls.emplace_back();
-        for (const Operand& o : instructions_[n].in) c.inputs.push_back(place(o));
-        c.call.op = instructions_[n].op;
-        c.call.inputs = static_cast<int>(c.inputs.size());
-        c.call.in = c.inputs.data();
-      }
-      step->prepare();
-      add(std::move(step), g.last - g.first > 1 ? "one pass" : "call", g.first, g.last);
-      continue;
-    }
-    if (g.kind != Group::kChain) {
-      for (size_t n = g.first; n < g.last; ++n) add(call_step(instructions_[n], place), "call", n, n + 1);
-      continue;
-    }
-    auto step = std::make_unique<ChainStep>();
-    const Array& shape = instructions_[g.first].out[0].window;
+  // Fills in a chain of the calls [first, last).
+  const auto fill = [&](ChainStep* step, size_t first, size_t last) {
+    const Array& shape = instructions_[first].out[0].window;
     step->total = shape.size();
     std::unordered_map<int, ChainStep::Place> made;  // by slot: where a link has left its output
-    for (size_t n = g.first; n < g.last; ++n) {
+    for (size_t n = first; n < last; ++n) {
       const Instruction& i = instructions_[n];
       ChainStep::Link link;
       OpCall call;  // only what bind() looks at
@@ -511,6 +320,51 @@ void Program::build_steps(bool fuse) {
       step->links.push_back(std::move(link));
     }
     step->prepare();
+  };
+  for (const Group& g : group(instructions_, slots_, fuse)) {
+    // A product whose gradient somebody else reads as well keeps its memory, and its own step.
+    const bool update =
+        g.kind == Group::kUpdate && slots_[static_cast<size_t>(instructions_[g.first].out[0].slot)].arena < 0;
+    if (update) {
+      auto step = std::make_unique<UpdateStep>();
+      const Instruction &product = instructions_[g.first], &change = instructions_[g.first + 1];
+      step->a = place(product.in[0]), step->b = place(product.in[1]);
+      step->w = place(change.in[0]), step->settings = place(change.in.back());
+      step->prepare();
+      add(std::move(step), "product and update", g.first, g.last);
+      continue;
+    }
+    if (g.kind == Group::kUpdates) {
+      auto step = std::make_unique<UpdatesStep>();
+      for (size_t n = g.first; n < g.last; ++n) {
+        UpdatesStep::Call& c = step->calls.emplace_back();
+        for (const Operand& o : instructions_[n].in) c.inputs.push_back(place(o));
+        c.call.op = instructions_[n].op;
+        c.call.inputs = static_cast<int>(c.inputs.size());
+        c.call.in = c.inputs.data();
+      }
+      step->prepare();
+      add(std::move(step), g.last - g.first > 1 ? "one pass" : "call", g.first, g.last);
+      continue;
+    }
+    if (g.kind == Group::kProduct) {
+      auto step = std::make_unique<ProductStep>();
+      fill_call(step->product, instructions_[g.first], place);
+      fill(&step->chain, g.first + 1, g.last);
+      step->prepare();
+      add(std::move(step), "product and chain", g.first, g.last);
+      continue;
+    }
+    if (g.kind != Group::kChain) {
+      for (size_t n = g.first; n < g.last; ++n) {
+        auto step = std::make_unique<CallStep>();
+        fill_call(*step, instructions_[n], place);
+        add(std::move(step), "call", n, n + 1);
+      }
+      continue;
+    }
+    auto step = std::make_unique<ChainStep>();
+    fill(step.get(), g.first, g.last);
     add(std::move(step), "chain", g.first, g.last);
   }
   result_arrays_.clear();

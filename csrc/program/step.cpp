@@ -109,6 +109,18 @@ void ChainStep::range(int64_t low, int64_t high) const {
   }
 }
 
+void ProductStep::prepare() {
+  epilogue_.context = this;
+  epilogue_.apply = [](const void* context, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+    const ProductStep& s = *static_cast<const ProductStep*>(context);
+    const Array& c = s.product.call.out[0];
+    const int64_t width = c.shape[c.ndim - 1];
+    if (columns == width) return s.chain.range(row * width, (row + rows) * width);
+    for (int64_t i = row; i < row + rows; ++i) s.chain.range(i * width + column, i * width + column + columns);
+  };
+  product.ready.epilogue = &epilogue_;
+}
+
 void UpdatesStep::prepare() {
   int64_t filled = 0;
   for (Call& c : calls) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/loop.h"
+#include "kernels/kernels.h"
 #include "ops/op.h"
 
 namespace pn {
@@ -58,6 +59,7 @@ class ChainStep : public Step {
 
   void prepare();  // once all links are there
   void run() override;
+  void range(int64_t low, int64_t high) const;  // of the flat index
 
  private:
   // Of at most one tile, everything but the arguments' addresses is known beforehand.
@@ -73,13 +75,24 @@ class ChainStep : public Step {
     size_t item;
     char* to;
   };
-  void range(int64_t low, int64_t high) const;
   void lay_out(const SmallSpread& s) const;
 
   std::vector<SmallLink> small_;
   std::vector<SmallSpread> spreads_;
   std::vector<char*> buffer_of_;  // small chains: where buffer i lies in memory_
   Array memory_;
+};
+
+// A matrix product and the elementwise calls on its result, done to each block while it is in cache.
+class ProductStep : public Step {
+ public:
+  CallStep product;  // prepared
+  ChainStep chain;
+  void prepare();
+  void run() override { product.run(); }
+
+ private:
+  Epilogue epilogue_;
 };
 
 // Neighbouring updates of an optimiser as one pass over all their parameters.

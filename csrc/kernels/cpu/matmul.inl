@@ -419,7 +419,13 @@ template <class T>
 void run(const Gemm<T>& given) {
   if (given.m <= 0 || given.n <= 0) return;
   const int64_t work = given.m * given.n * given.k;
-  if (work <= kTinyWork) return plain(given);
+  const auto finish = [&](int64_t i, int64_t j, int64_t rows, int64_t columns) {
+    if (given.epilogue) given.epilogue->apply(given.epilogue->context, i, j, rows, columns);
+  };
+  if (work <= kTinyWork) {
+    plain(given);
+    return finish(0, 0, given.m, given.n);
+  }
   Gemm<T> g = given;
   if (g.n == 1) g.b_col = 1;  // the stride of a single row or column is never used: take the cheap one
   if (g.m == 1) g.a_row = 1;
@@ -441,7 +447,7 @@ void run(const Gemm<T>& given) {
   }
   if (down * across == 1) {
     if (!(turned ? multiply_turned(g) : multiply(g))) plain(g);
-    return;
+    return finish(0, 0, g.m, g.n);
   }
   const int64_t row_units = pieces_of(g.m, row_unit), column_units = pieces_of(g.n, column_unit);
   down = smaller(down, row_units);
@@ -457,6 +463,7 @@ void run(const Gemm<T>& given) {
     piece.c += i * g.c_row + j;
     if (piece.bias) piece.bias += j;
     if (!(turned ? multiply_turned(piece) : multiply(piece))) plain(piece);
+    finish(i, j, piece.m, piece.n);
   };
   if (threads > 1)
     parallel_for(down * across, task);

@@ -1,0 +1,196 @@
+#include "program/fusion.h"
+
+#include <algorithm>
+
+#include "program/step.h"
+
+namespace pn {
+
+bool dense_full(const Array& a, const Array& shape) { return a.same_shape(shape) && a.contiguous(); }
+
+namespace {
+
+bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
+
+}  // namespace
+
+// Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself
+// read it?
+static bool is_update(const Instruction& product, const Instruction& update) {
+  static const Op *const matmul = find_op("matmul"), *const sgd = find_op("sgd_");
+  return product.op == matmul && update.op == sgd && update.in[1].slot == product.out[0].slot &&
+         product.out[0].window.ndim == 2 && product.out[0].window.size() > 0 && update.in[0].window.contiguous() &&
+         dense_full(update.in[1].window, product.out[0].window) && product.in[0].slot != update.in[0].slot &&
+         product.in[1].slot != update.in[0].slot;
+}
+
+// Where the updates that start with instruction i end which can be one pass: dense ones, of which none touches
+// another's parameter or state. `i` itself if there is none. (An argument may lie on another one's memory.)
+static size_t end_of_updates(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots, size_t i) {
+  std::vector<int> touched;
+  for (; i < instructions.size(); ++i) {
+    const Update* update = instructions[i].op->update;
+    if (!update || (i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1]))) break;
+    bool fits = true;
+    std::vector<int> own;
+    for (size_t k = 0; k < static_cast<size_t>(update->operands); ++k) {
+      const Operand& o = instructions[i].in[k];
+      fits = fits && o.window.contiguous() && slots[static_cast<size_t>(o.slot)].kind != Slot::kArgument &&
+             std::find(touched.begin(), touched.end(), o.slot) == touched.end();
+      own.push_back(o.slot);
+    }
+    if (!fits) break;
+    touched.insert(touched.end(), own.begin(), own.end());
+  }
+  return i;
+}
+
+// Where the chain that starts with instruction i ends: elementwise neighbours of one shape, each of which reads what
+// the chain makes element by element. `i` itself if there is none.
+static size_t end_of_chain(const std::vector<Instruction>& instructions, size_t i, bool fuse) {
+  if (!chainable(instructions[i])) return i;
+  const Array& shape = instructions[i].out[0].window;
+  std::vector<int> made;
+  size_t end = i;
+  int buffers = 0;
+  while (end < instructions.size() && chainable(instructions[end]) &&
+         instructions[end].out[0].window.same_shape(shape)) {
+    const Instruction& next = instructions[end];
+    bool fits = true;
+    int more = 1;
+    for (const Operand& o : next.in) {
+      const bool own = std::find(made.begin(), made.end(), o.slot) != made.end();
+      fits &= !own || dense_full(o.window, shape);
+      more += !own && !dense_full(o.window, shape);
+    }
+    if (!fits || buffers + more > ChainStep::kMaxBuffers) break;
+    buffers += more;
+    made.push_back(next.out[0].slot);
+    ++end;
+    if (!fuse) break;
+  }
+  return end;
+}
+
+// Can the elementwise calls [i + 1, end) be done to each block of product i? Where they read its result, it must be
+// element by element; a result of one tile is in cache anyway.
+static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, size_t end) {
+  static const Op *const matmul = find_op("matmul"), *const linear = find_op("linear");
+  const Instruction& product = instructions[i];
+  if (end == i + 1 || (product.op != matmul && product.op != linear)) return false;
+  const Array& result = product.out[0].window;
+  if (result.size() <= ChainStep::kTile || !result.same_shape(instructions[i + 1].out[0].window)) return false;
+  bool read = false;
+  for (size_t t = i + 1; t < end; ++t)
+    for (const Operand& o : instructions[t].in) {
+      if (o.slot != product.out[0].slot) continue;
+      if (!dense_full(o.window, result)) return false;
+      read = true;
+    }
+  OpCall call;  // only what prepare() looks at
+  std::vector<const Array*> windows;
+  for (const Operand& o : product.in) windows.push_back(o.slot < 0 ? nullptr : &o.window);
+  call.op = product.op, call.inputs = static_cast<int>(windows.size()), call.in = windows.data();
+  call.out[0] = result;
+  Ready ready;
+  return read && product.op->prepare(call, ready);
+}
+
+std::vector<Group> group(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots, bool fuse) {
+  std::vector<Group> groups;
+  for (size_t i = 0; i < instructions.size();) {
+    if (fuse && i + 1 < instructions.size() && is_update(instructions[i], instructions[i + 1])) {
+      groups.push_back({Group::kUpdate, i, i + 2});
+      i += 2;
+      continue;
+    }
+    if (const size_t end = fuse ? end_of_updates(instructions, slots, i) : i; end > i) {
+      groups.push_back({Group::kUpdates, i, end});
+      i = end;
+      continue;
+    }
+    if (fuse && i + 1 < instructions.size()) {
+      const size_t end = end_of_chain(instructions, i + 1, true);
+      if (takes_chain(instructions, i, end)) {
+        groups.push_back({Group::kProduct, i, end});
+        i = end;
+        continue;
+      }
+    }
+    const size_t end = end_of_chain(instructions, i, fuse);
+    groups.push_back(end == i ? Group{Group::kCall, i, i + 1} : Group{Group::kChain, i, end});
+    i = groups.back().last;
+  }
+  return groups;
+}
+
+// A call on numbers that stand in the step's text gives the same in every replay: what the capture got stands for it.
+// Only for ops that every instruction set rounds alike.
+void Program::fold_constants() {
+  static const Op* const exact[] = {find_op("cast"), find_op("neg"), find_op("add"),  find_op("sub"),
+                                    find_op("mul"),  find_op("div"), find_op("sqrt"), find_op("square")};
+  std::vector<Instruction> kept;
+  for (Instruction& i : instructions_) {
+    bool known = std::find(std::begin(exact), std::end(exact), i.op) != std::end(exact);
+    for (const Operand& o : i.in) known = known && o.slot >= 0 && slots_[static_cast<size_t>(o.slot)].constant();
+    if (known) {
+      Slot& s = slots_[static_cast<size_t>(i.out[0].slot)];
+      known = !s.written && s.kind == Slot::kTemporary;
+      if (known) s.kind = Slot::kOutside, s.made_inside = true;
+    }
+    if (!known) kept.push_back(std::move(i));
+  }
+  instructions_ = std::move(kept);
+}
+
+// Moves an elementwise call up to a chain of its shape, over calls that have nothing to do with it.
+void Program::bring_chains_together() {
+  constexpr size_t kOver = 4;  // farther, what it makes would be kept for long
+  for (size_t j = 1; j < instructions_.size(); ++j) {
+    if (!chainable(instructions_[j])) continue;
+    const Instruction& moved = instructions_[j];
+    const auto reads = [&](int slot) {
+      return std::any_of(moved.in.begin(), moved.in.end(), [&](const Operand& o) { return o.slot == slot; });
+    };
+    for (size_t to = j; to > 0 && j - to <= kOver; --to) {
+      const Instruction& before = instructions_[to - 1];
+      if (chainable(before) && before.out[0].window.same_shape(moved.out[0].window)) {
+        std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
+                    instructions_.begin() + static_cast<std::ptrdiff_t>(j),
+                    instructions_.begin() + static_cast<std::ptrdiff_t>(j) + 1);
+        break;
+      }
+      // An argument may lie on the memory of anything that is written.
+      if (before.op->writes || before.out.empty()) break;
+      if (std::any_of(before.out.begin(), before.out.end(), [&](const Operand& o) { return reads(o.slot); })) break;
+    }
+  }
+}
+
+// Moves a product that makes a gradient to just before the update that is its only reader, so that both can be one
+// step. Later is always right for a call whose inputs nobody writes in between.
+void Program::bring_updates_together() {
+  for (size_t j = instructions_.size(); j-- > 1;) {
+    if (instructions_[j].in.size() < 2 || !(instructions_[j].op->flags & kInPlace)) continue;
+    const int gradient = instructions_[j].in[1].slot;
+    size_t i = j, readers = 0;
+    for (size_t t = 0; t < instructions_.size(); ++t) {
+      for (const Operand& o : instructions_[t].out)
+        if (o.slot == gradient) i = t;
+      for (const Operand& o : instructions_[t].in) readers += o.slot == gradient;
+    }
+    for (const Operand& r : result_operands_) readers += r.slot == gradient;
+    if (i >= j || readers != 1 || !is_update(instructions_[i], instructions_[j])) continue;
+    bool movable = true;
+    for (size_t t = i + 1; t <= j; ++t)
+      for (size_t k = 0; k < instructions_[t].in.size(); ++k)
+        if (instructions_[t].op->writes >> k & 1)
+          for (const Operand& factor : instructions_[i].in) movable &= factor.slot != instructions_[t].in[k].slot;
+    if (!movable) continue;
+    std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(i),
+                instructions_.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                instructions_.begin() + static_cast<std::ptrdiff_t>(j));
+  }
+}
+
+}  // namespace pn
