@@ -19,13 +19,16 @@ namespace py = pybind11;
 namespace {
 
 template <class T>
-py::array gemm_of(const py::array& a_any, const py::array& b_any, const py::object& bias, const py::object& c) {
+py::array gemm_of(const py::array& a_any, const py::array& b_any, const py::object& bias, const py::object& c,
+                  bool row_order) {
   // Strided operands are taken as they are: forcecast without c_style never copies an array of the right dtype.
   const auto a = py::array_t<T, 0>(a_any), b = py::array_t<T, 0>(b_any);
   if (a.ndim() != 2 || b.ndim() != 2 || a.shape(1) != b.shape(0))
     pn::fail<pn::ValueError>("gemm: needs two matrices whose inner sizes agree, got ", a.ndim(), "-d and ", b.ndim(),
                              "-d arrays", a.ndim() == 2 && b.ndim() == 2 ? " with different inner sizes" : "");
   const py::ssize_t m = a.shape(0), n = b.shape(1), item = sizeof(T);
+  if (row_order && (m != 1 || !c.is_none()))
+    pn::fail<pn::ValueError>("gemm: row_order is for one row in a, and without c; a has ", m, " rows");
   py::array_t<T> out({m, n});
   T* to = out.mutable_data();
   if (!c.is_none()) {
@@ -54,16 +57,16 @@ py::array gemm_of(const py::array& a_any, const py::array& b_any, const py::obje
                          bias.is_none() ? nullptr : added.data()};
   {
     py::gil_scoped_release released;
-    pn::kernels().of<T>().gemm(call);
+    (row_order ? pn::kernels().of<T>().row_product : pn::kernels().of<T>().gemm)(call);
   }
   return out;
 }
 
-py::array gemm(const py::array& a, const py::array& b, const py::object& bias, const py::object& c) {
+py::array gemm(const py::array& a, const py::array& b, const py::object& bias, const py::object& c, bool row_order) {
   const bool single = py::isinstance<py::array_t<float>>(a) && py::isinstance<py::array_t<float>>(b);
   const bool twice = py::isinstance<py::array_t<double>>(a) && py::isinstance<py::array_t<double>>(b);
   if (!single && !twice) pn::fail<pn::TypeError>("gemm: a and b must both be float32 or both float64");
-  return single ? gemm_of<float>(a, b, bias, c) : gemm_of<double>(a, b, bias, c);
+  return single ? gemm_of<float>(a, b, bias, c, row_order) : gemm_of<double>(a, b, bias, c, row_order);
 }
 
 // The limits of the machine. Each call does a known amount of work on all threads; who calls it holds the clock.
@@ -143,7 +146,10 @@ PYBIND11_MODULE(_kernels, m) {
   m.def("copy_memory", &copy_memory, py::arg("x").noconvert(), py::arg("y").noconvert(),
         "y[:] = x on all threads, float32.");
   m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("c") = py::none(),
+        py::arg("row_order") = false,
         "a @ b [+ bias] [+ c]: the matrix product on NumPy arrays of any strides.\n\n"
-        "Args: a (m, k) and b (k, n), float32 or float64; bias (n,); c (m, n), which the sums start from.\n"
+        "Args: a (m, k) and b (k, n), float32 or float64; bias (n,); c (m, n), which the sums start from; row_order: "
+        "the\n"
+        "order in which products of one row are summed (m = 1, no c).\n"
         "Returns: a new (m, n) array. Raises: TypeError for other dtypes, ValueError for shapes that do not fit.");
 }

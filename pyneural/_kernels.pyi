@@ -19,11 +19,12 @@ def current_isa() -> str:
     """
     The instruction set that the kernels use.
     """
-def gemm(a: numpy.ndarray, b: numpy.ndarray, bias: typing.Any = None, c: typing.Any = None) -> numpy.ndarray:
+def gemm(a: numpy.ndarray, b: numpy.ndarray, bias: typing.Any = None, c: typing.Any = None, row_order: bool = False) -> numpy.ndarray:
     """
     a @ b [+ bias] [+ c]: the matrix product on NumPy arrays of any strides.
     
-    Args: a (m, k) and b (k, n), float32 or float64; bias (n,); c (m, n), which the sums start from.
+    Args: a (m, k) and b (k, n), float32 or float64; bias (n,); c (m, n), which the sums start from; row_order: the
+    order in which products of one row are summed (m = 1, no c).
     Returns: a new (m, n) array. Raises: TypeError for other dtypes, ValueError for shapes that do not fit.
     """
 def multiply_adds(dtype: str, rounds: typing.SupportsInt | typing.SupportsIndex) -> int:

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import pyneural as pn
 from pyneural import _kernels
 
 # Around the tiles of every instruction set (4 x 2 to 8 x 48), around a block of k, and above the size that is threaded.
@@ -136,6 +137,60 @@ def test_bits_depend_on_neither_threads_nor_layout_nor_fused_instruction_set(sha
                 expected = first.setdefault(isa == "base", got)
                 assert same_bits(got, expected), (isa, threads, a_layout, b_layout)
         assert (np.abs(got - reference) <= bound).all(), isa
+
+
+def row_chains(a, b, bias, isa):
+    """One row times a matrix in the documented order: sixteen chains, joined 8, 4, 2 and 1 apart."""
+    sums = np.zeros((16, b.shape[1]), a.dtype)
+    for p in range(a.shape[1]):
+        x, y, lane = a[:, p], b[p], p % 16
+        sums[lane] = x * y + sums[lane] if isa == "base" else fused(x, y, sums[lane])
+    while len(sums) > 1:
+        half = len(sums) // 2
+        sums = sums[:half] + sums[half:]
+    return sums if bias is None else sums + bias
+
+
+@pytest.mark.parametrize("n, k", [(1, 1), (3, 15), (5, 16), (1, 300), (10, 128), (64, 784), (130, 65), (33, 1025)])
+@pytest.mark.parametrize("isa", ISAS)
+def test_one_row_is_sixteen_chains_whatever_the_layout(isa, n, k):
+    a, b, bias, _ = operands((1, n, k), np.float32, True)
+    expected = row_chains(a, b, bias, isa)
+    _kernels.set_isa(isa)
+    for threads in (1, 2, 7):
+        _kernels.set_num_threads(threads)
+        for a_layout in LAYOUTS:
+            for b_layout in LAYOUTS:
+                got = _kernels.gemm(laid_out(a, a_layout), laid_out(b, b_layout), bias, row_order=True)
+                assert same_bits(got, expected), (threads, a_layout, b_layout)
+
+
+def test_one_row_in_float64_has_the_same_bits_everywhere():
+    a, b, bias, _ = operands((1, 1100, 333), np.float64, True)
+    expected = a.astype(np.longdouble) @ b.astype(np.longdouble) + bias
+    found = set()
+    for isa in ISAS:
+        _kernels.set_isa(isa)
+        for threads in (1, 2):
+            _kernels.set_num_threads(threads)
+            for layout in LAYOUTS:
+                got = _kernels.gemm(a, laid_out(b, layout), bias, row_order=True)
+                found.add((isa == "base", got.tobytes()))
+                assert np.abs(got - expected).max() <= 1e-13 * (np.abs(a) @ np.abs(b)).max()
+    assert len(found) == len({base for base, _ in found})
+
+
+def test_a_row_is_summed_in_the_order_of_its_whole_product():
+    """A tall product gives each row the same bits wherever it stands; a product of one row has an order of its own."""
+    a, b, _, _ = operands((3, 40, 100), np.float32, False)
+    tall, row = pn.matmul(a, b).numpy(), pn.matmul(a[:1], b).numpy()
+    assert same_bits(tall, _kernels.gemm(a, b)) and same_bits(row, _kernels.gemm(a[:1], b, row_order=True))
+    apart = np.ones((3, 2, 100), np.float32)
+    apart[:, 0] = a  # the rows of a do not follow each other evenly with those of another shape
+    assert same_bits(pn.matmul(pn.from_numpy(apart)[:, :1], b).numpy()[:, 0], tall)
+    assert same_bits(pn.linear(a[:1], np.ascontiguousarray(b.T)).numpy(), row)
+    with pytest.raises(ValueError, match="row_order is for one row"):
+        _kernels.gemm(a, b, row_order=True)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

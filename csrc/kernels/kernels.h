@@ -20,8 +20,8 @@ struct Epilogue {
 };
 
 // One matrix product: c (m, n) = a (m, k) * b (k, n) [+ c] [+ bias per column]. Any strides for a and b, in elements;
-// c has unit column stride. Each element of c is one chain of fused multiply-adds over k in sequence, whatever the
-// tiling, so its bits do not depend on tile sizes, threads or the layout of a and b.
+// c has unit column stride. For gemm, each element of c is one chain of fused multiply-adds over k in sequence,
+// whatever the tiling, so its bits do not depend on tile sizes, threads or the layout of a and b.
 template <class T>
 struct Gemm {
   int64_t m, n, k;
@@ -35,6 +35,10 @@ struct Gemm {
   const T* bias;                       // (n), added after the chain; or null
   const Epilogue* epilogue = nullptr;  // called once for each block, by the thread that has made it
 };
+
+// Products of one row and a chain of this length at least are summed in the order of cpu/row_product.inl. By the shape
+// of the whole product alone: a part of a taller one is summed as the whole is.
+constexpr bool has_row_order(int64_t rows, int64_t depth) { return rows == 1 && depth >= 64; }
 
 // Elementwise kernels on n elements, all dense. y may be the same memory as an input, not a shifted part of it.
 template <class T>
@@ -52,6 +56,10 @@ template <class T>
 struct FloatKernels {
   ElementwiseKernels<T> elementwise;
   void (*gemm)(const Gemm<T>&);
+  void (*row_product)(const Gemm<T>&);  // m = 1, accumulate = false: its own order, see cpu/row_product.inl
+
+  // The product, in the order that its shape asks for.
+  void product(const Gemm<T>& g) const { (has_row_order(g.m, g.k) ? row_product : gemm)(g); }
   OptimKernels<T> optim;
   ReduceKernels<T> reduce;
   LossKernels<T> losses;

@@ -7,11 +7,11 @@
 namespace pn {
 namespace {
 
-// c = a b [+ bias] for one matrix of each.
+// c = a b [+ bias] for one matrix of each, in the order that the shape of the whole product asks for.
 template <class T>
 void product(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
              int64_t b_col, T* c, const T* bias, const Epilogue* epilogue = nullptr) {
-  kernels().of<T>().gemm({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias, epilogue});
+  kernels().of<T>().product({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias, epilogue});
 }
 
 void infer_matmul(OpCall& call) {
@@ -89,10 +89,9 @@ void matmul_of(const OpCall& call) {
   const int64_t m = a.shape[a.ndim - 2], k = a.shape[a.ndim - 1], n = b.shape[b.ndim - 1];
   const int64_t b_row = b.strides[b.ndim - 2], b_col = b.strides[b.ndim - 1];
   const int64_t a_col = a.strides[a.ndim - 1];
-  int64_t a_row = 0;
+  int64_t a_row = 0, rows = 1;
+  for (int d = 0; d < a.ndim - 1; ++d) rows *= a.shape[d];
   if (b.ndim == 2 && as_rows(a, &a_row)) {
-    int64_t rows = 1;
-    for (int d = 0; d < a.ndim - 1; ++d) rows *= a.shape[d];
     return product<T>(rows, n, k, a.ptr<T>(), a_row, a_col, b.ptr<T>(), b_row, b_col, c.ptr<T>(), nullptr);
   }
   a_row = a.strides[a.ndim - 2];
@@ -115,7 +114,11 @@ void matmul_of(const OpCall& call) {
       pa += index * a_step[d];
       pb += index * b_step[d];
     }
-    product<T>(m, n, k, pa, a_row, a_col, pb, b_row, b_col, c.ptr<T>() + t * m * n, nullptr);
+    const Gemm<T> g{m, n, k, pa, a_row, a_col, pb, b_row, b_col, c.ptr<T>() + t * m * n, n, false, nullptr};
+    if (b.ndim == 2)
+      kernels().of<T>().gemm(g);  // some rows of one tall product
+    else
+      kernels().of<T>().product(g);
   };
   // Many small products: whole ones per thread. Few large ones: the threads work inside each.
   constexpr double kWorthAThread = 5e5;

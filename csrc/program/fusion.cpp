@@ -12,6 +12,11 @@ namespace {
 
 bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
 
+bool is_product(const Instruction& i) {
+  static const Op *const matmul = find_op("matmul"), *const linear = find_op("linear");
+  return i.op == matmul || i.op == linear;
+}
+
 }  // namespace
 
 // Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself
@@ -75,9 +80,8 @@ static size_t end_of_chain(const std::vector<Instruction>& instructions, size_t 
 // Can the elementwise calls [i + 1, end) be done to each block of product i? Where they read its result, it must be
 // element by element; a result of one tile is in cache anyway.
 static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, size_t end) {
-  static const Op *const matmul = find_op("matmul"), *const linear = find_op("linear");
   const Instruction& product = instructions[i];
-  if (end == i + 1 || (product.op != matmul && product.op != linear)) return false;
+  if (end == i + 1 || !is_product(product)) return false;
   const Array& result = product.out[0].window;
   if (result.size() <= ChainStep::kTile || !result.same_shape(instructions[i + 1].out[0].window)) return false;
   bool read = false;
@@ -143,7 +147,8 @@ void Program::fold_constants() {
   instructions_ = std::move(kept);
 }
 
-// Moves an elementwise call up to a chain of its shape, over calls that have nothing to do with it.
+// Moves an elementwise call up to a chain of its shape, or to the product whose result it takes, over calls that have
+// nothing to do with it.
 void Program::bring_chains_together() {
   constexpr size_t kOver = 4;  // farther, what it makes would be kept for long
   for (size_t j = 1; j < instructions_.size(); ++j) {
@@ -154,7 +159,8 @@ void Program::bring_chains_together() {
     };
     for (size_t to = j; to > 0 && j - to <= kOver; --to) {
       const Instruction& before = instructions_[to - 1];
-      if (chainable(before) && before.out[0].window.same_shape(moved.out[0].window)) {
+      const bool makes_it = is_product(before) && reads(before.out[0].slot);
+      if ((chainable(before) || makes_it) && before.out[0].window.same_shape(moved.out[0].window)) {
         std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
                     instructions_.begin() + static_cast<std::ptrdiff_t>(j),
                     instructions_.begin() + static_cast<std::ptrdiff_t>(j) + 1);

@@ -169,8 +169,9 @@ void UpdateStep::run_as() {
   const double* h = settings->ptr<double>();
   const SgdCoefficients coefficients{h[0], h[1], h[2]};
   const auto rows = [&](int64_t first, int64_t count, T* gradient) {
-    kernel.gemm({count, n, k, a->ptr<T>() + first * a->strides[0], a->strides[0], a->strides[1], b->ptr<T>(),
-                 b->strides[0], b->strides[1], gradient, n, false, nullptr});
+    const auto product = has_row_order(m, k) ? kernel.row_product : kernel.gemm;
+    product({count, n, k, a->ptr<T>() + first * a->strides[0], a->strides[0], a->strides[1], b->ptr<T>(), b->strides[0],
+             b->strides[1], gradient, n, false, nullptr});
     kernel.optim.sgd(count * n, w->ptr<T>() + first * n, gradient, coefficients);
   };
   if (block_.data) return rows(0, m, block_.ptr<T>());

@@ -32,6 +32,8 @@ namespace {
 
 #include "kernels/cpu/reduce.inl"
 
+#include "kernels/cpu/row_product.inl"
+
 #include "kernels/cpu/losses.inl"
 
 #include "kernels/cpu/random.inl"
@@ -39,10 +41,11 @@ namespace {
 #include "kernels/cpu/roofs.inl"
 
 template <class T>
-FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
+FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(const Gemm<T>&)) {
   FloatKernels<T> k{};
   k.elementwise = Elementwise<T>::table();
   k.gemm = gemm;
+  k.row_product = row_product;
   k.optim = optim_kernels<T>();
   k.reduce = reduce::table<T>();
   k.losses = losses::table<T>();
@@ -54,7 +57,8 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&)) {
 }  // namespace
 
 const Kernels& table() {
-  static const Kernels kernels{float_kernels<float>(&gemm_f32), float_kernels<double>(&gemm_f64)};
+  static const Kernels kernels{float_kernels<float>(&gemm_f32, &row_product_f32),
+                               float_kernels<double>(&gemm_f64, &row_product_f64)};
   return kernels;
 }
 
