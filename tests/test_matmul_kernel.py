@@ -151,7 +151,7 @@ def row_chains(a, b, bias, isa):
     return sums if bias is None else sums + bias
 
 
-@pytest.mark.parametrize("n, k", [(1, 1), (3, 15), (5, 16), (1, 300), (10, 128), (64, 784), (130, 65), (33, 1025)])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (3, 15), (5, 16), (1, 300), (10, 128), (64, 784), (130, 65), (33, 1025)])
 @pytest.mark.parametrize("isa", ISAS)
 def test_one_row_is_sixteen_chains_whatever_the_layout(isa, n, k):
     a, b, bias, _ = operands((1, n, k), np.float32, True)
@@ -184,7 +184,8 @@ def test_a_row_is_summed_in_the_order_of_its_whole_product():
     """A tall product gives each row the same bits wherever it stands; a product of one row has an order of its own."""
     a, b, _, _ = operands((3, 40, 100), np.float32, False)
     tall, row = pn.matmul(a, b).numpy(), pn.matmul(a[:1], b).numpy()
-    assert same_bits(tall, _kernels.gemm(a, b)) and same_bits(row, _kernels.gemm(a[:1], b, row_order=True))
+    assert same_bits(tall, _kernels.gemm(a, b))
+    assert same_bits(row, _kernels.gemm(a[:1], b, row_order=True))
     apart = np.ones((3, 2, 100), np.float32)
     apart[:, 0] = a  # the rows of a do not follow each other evenly with those of another shape
     assert same_bits(pn.matmul(pn.from_numpy(apart)[:, :1], b).numpy()[:, 0], tall)
