@@ -33,8 +33,8 @@ _LOG_2PI = math.log(2 * math.pi)
 
 def _parameters(**values: Any) -> list[Tensor]:
     """The parameters as tensors of one float type; plain numbers take the type of the others."""
-    types = [x.dtype for x in values.values() if isinstance(x, (Tensor, np.ndarray)) and x.dtype.kind == "f"]
-    dtype = np.result_type(*types) if types else np.dtype(np.float32)
+    typed = [x for x in values.values() if isinstance(x, (Tensor, np.ndarray, np.generic)) and x.dtype.kind == "f"]
+    dtype = np.result_type(*[x.dtype for x in typed]) if typed else np.dtype(np.float32)
     return [as_tensor(x, dtype) for x in values.values()]
 
 

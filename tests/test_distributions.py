@@ -136,6 +136,7 @@ def test_plain_numbers_are_float32_and_follow_arrays():
     assert D.Normal(np.zeros(3), 1.0).dtype == np.float64
     assert D.Normal(0.0, np.ones(3, np.float32)).batch_shape == (3,)
     assert D.Normal(np.array(0.0), 0.1).scale.item() == 0.1
+    assert D.Bernoulli(np.float64(0.1)).probs.item() == 0.1
 
 
 def test_certain_events():
