@@ -95,7 +95,7 @@ _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff",
          "distributions": ".distributions",
          "metrics": ".metrics", "model_selection": ".model_selection",
-         "models": ".models", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
+         "models": ".models", "surfaces": ".surfaces", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
                "explain": ".explaining", "show_config": ".environment", "reference": "._reference",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -159,3 +160,24 @@ def test_unit_activity_of_several_layers():
         plots.unit_activity({"b": np.ones(3)})
     with pytest.raises(ValueError, match=r"unit_activity: values must be"):
         plots.unit_activity(np.ones((0, 3)))
+
+
+def test_slices_as_surface_contour_and_lines():
+    x, y = np.linspace(-1, 1, 9), np.linspace(0, 1, 5)
+    z = x[:, None] ** 2 - y[None, :] ** 2
+    marks = z < 0
+    fig = plots.surface(x, y, z, marks=marks, title="t", xlabel="x", ylabel="y", zlabel="z")
+    assert fig.axes[0].get_zlabel() == "z"
+    fig.savefig(io.BytesIO())
+    fig = plots.contour(x, y, z, marks=marks)
+    assert len(fig.axes) == 2
+    fig = plots.slice_lines(x, y, z, marks=marks, name="y", most=3)
+    drawn = [line for line in fig.axes[0].lines if line.get_linestyle() == "-"]
+    assert [tuple(line.get_ydata()) for line in drawn] == [tuple(z[:, j]) for j in (0, 2, 4)]
+    assert [t.get_text() for t in fig.axes[0].get_legend().get_texts()] == ["y = 0", "y = 1"]
+    fig = plots.slice_line(x, z[:, 4], marks=marks[:, 4])
+    assert len(fig.axes[0].lines[1].get_xdata()) == marks[:, 4].sum()
+    with pytest.raises(ValueError, match=r"values \(5, 9\)"):
+        plots.contour(x, y, z.T)
+    with pytest.raises(ValueError, match="three-dimensional"):
+        plots.surface(x, y, z, axes=plots.new()[1])

@@ -10,6 +10,7 @@ from .curves import learning_curves, lines
 from .images import image_grid, originals_over_reconstructions, weight_images
 from .latent import latent_lattice
 from .style import CLASSES, INK, LINES, new, style
+from .surfaces import contour, slice_line, slice_lines, surface
 from .tables import confusion_table, heat_map
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LINES",
     "code_scatter",
     "confusion_table",
+    "contour",
     "heat_map",
     "image_grid",
     "latent_lattice",
@@ -25,7 +27,10 @@ __all__ = [
     "lines",
     "new",
     "originals_over_reconstructions",
+    "slice_line",
+    "slice_lines",
     "style",
+    "surface",
     "unit_activity",
     "weight_images",
 ]

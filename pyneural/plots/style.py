@@ -61,14 +61,22 @@ def style() -> Iterator[None]:
 
 
 def new(
-    rows: int = 1, columns: int = 1, *, width: float | None = None, height: float | None = None
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: float | None = None,
+    height: float | None = None,
+    projection: str | None = None,
 ) -> tuple[Figure, Any]:
-    """A figure of rows x columns axes in pyneural's style: (figure, axes), one Axes or an array. Sizes in inches."""
+    """A figure of rows x columns axes in pyneural's style: (figure, axes), one Axes or an array. Sizes in inches.
+
+    `projection="3d"` makes axes for surfaces.
+    """
     from matplotlib.figure import Figure
 
     with style():
         fig = Figure(figsize=(width or 4.6 * columns, height or 3.4 * rows), layout="constrained")
-        return fig, fig.subplots(rows, columns)
+        return fig, fig.subplots(rows, columns, subplot_kw={"projection": projection} if projection else None)
 
 
 def into(axes: Axes | None, *, width: float | None = None, height: float | None = None) -> tuple[Any, Any]:
