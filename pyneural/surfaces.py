@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
 from ._lanczos import lanczos
 from .autodiff import hvp, no_grad
 from .autodiff.trees import leaves, mapped, named_leaves, rebuild
@@ -29,7 +28,7 @@ from .compiling import compile
 from .nn.module import Module
 from .nn.stateless import replaced
 from .random import Generator, randn
-from .tensor import Tensor, as_tensor, from_numpy
+from .tensor import Tensor, as_tensor, from_numpy, zeros_like
 
 
 class _Problem:
@@ -312,7 +311,7 @@ def curvature_along(
     """
     p = _Problem("curvature_along", loss, at)
     moving = p.direction("direction", direction)
-    d = [ops.zeros_like(x) if t is None else t for x, t in zip(p.tensors, moving, strict=True)]
+    d = [zeros_like(x) if t is None else t for x, t in zip(p.tensors, moving, strict=True)]
 
     def step(at: Any) -> Tensor:
         _, products = hvp(p.value, (p.moved(at, [moving]),), (d,))

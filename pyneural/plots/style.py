@@ -79,8 +79,9 @@ def new(
         return fig, fig.subplots(rows, columns, subplot_kw={"projection": projection} if projection else None)
 
 
-def into(axes: Axes | None, *, width: float | None = None, height: float | None = None) -> tuple[Any, Any]:
-    return (axes.figure, axes) if axes is not None else new(width=width, height=height)
+def into(axes: Axes | None, **options: Any) -> tuple[Any, Any]:
+    """The given axes and their figure, or those of a new figure."""
+    return (axes.figure, axes) if axes is not None else new(**options)
 
 
 def big_title(fig: Any, text: str) -> None:

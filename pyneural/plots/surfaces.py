@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import INK, LINES, into, new, style
+from .style import INK, LINES, into, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,9 @@ def surface(
         ValueError: The shapes do not fit.
     """
     x, y, z = _grid("surface", x, y, values)
-    fig, ax = (axes.figure, axes) if axes is not None else new(projection="3d", width=5.2, height=4.2)
-    ax = _three_dimensional(ax)
+    fig, ax = into(axes, width=5.2, height=4.2, projection="3d")
+    if not hasattr(ax, "plot_surface"):
+        raise ValueError("surface: axes must be three-dimensional; make them with new(projection='3d')")
     across, along = np.meshgrid(x, y, indexing="ij")
     with style():
         shade = 0.9 if marks is None else 0.7
@@ -60,12 +61,6 @@ def surface(
         ax.tick_params(labelsize=7, pad=0)
         ax.set_box_aspect(None, zoom=0.88)  # the label of the third axis stays inside
     return fig
-
-
-def _three_dimensional(ax: Any) -> Any:
-    if not hasattr(ax, "plot_surface"):
-        raise ValueError("surface: axes must be three-dimensional; make them with new(projection='3d')")
-    return ax
 
 
 def contour(
