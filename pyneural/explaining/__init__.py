@@ -18,7 +18,7 @@ from ..tensor import from_numpy
 from .assembly import assemble
 from .explanation import Explanation
 from .graph import Check, Graph, Leaf, Message, Node, Source, Update, Visit, Walk
-from .recorder import Recorder, tensors_in
+from .recorder import Recorder, plain_first, tensors_in
 from .values import Value
 
 
@@ -35,8 +35,8 @@ def explain(
         e[3].value, e[3].t           # arrays: what f(3) gave, and the sum of the messages that came back to it
         e["W1"].gradient             # what a leaf has collected
         e["W1"].messages             # each path's contribution: sender, value, rule, formula
-        e.figure()                   # a matplotlib picture; e.latex(), e.to_json() are other forms
-        e.save("graph.svg")          # or, .png, .pdf, .tex, .json, .txt
+        e.figure()                   # a matplotlib picture; e.latex(), e.to_json(), e.html() are the other forms
+        e.save("page.html")          # or .svg, .png, .pdf, .tex, .json, .txt
 
     A function is run once while every call is heard. If it walks back by itself (a training step), its walks are
     explained, and all that it does is done: a step that updates parameters has updated them, as any call of it would.
@@ -272,7 +272,7 @@ def _names(variables: Any) -> tuple[list[tuple[Any, str]], list[tuple[Any, str]]
     """(tensor, name) of all tensors, and (module, path) of all modules, that some variables hold."""
     names: list[tuple[Any, str]] = []
     modules: dict[int, tuple[Any, str]] = {}
-    for name, value in list(variables):
+    for name, value in plain_first(variables):
         if isinstance(value, Module):
             for path, part in value.named_modules(prefix=name):
                 modules.setdefault(id(part), (part, path or type(part).__name__))

@@ -70,6 +70,8 @@ class _Assembly:
                 continue
             argument = f"{names[0]}[{i}]" if call.op.variadic else names[i]
             node.inputs.append(Source(self._vertex(source[0]), source[1], argument, back is not None))
+            if isinstance(source[0], Found) and source[0].kind == "constant" and len(argument) > 2:
+                self.leaves[id(source[0])].name = self.leaves[id(source[0])].name or argument  # a dropout's key
 
     def _vertex(self, thing: Call | Found) -> Node | Leaf:
         return self.nodes[id(thing)] if isinstance(thing, Call) else self._leaf(thing)

@@ -135,21 +135,29 @@ class Explanation:
 
         return cls(from_dict(json.loads(text)))
 
+    def html(self) -> str:
+        """A page that needs nothing else, in which one steps forward and backward through the schedules."""
+        from .page import page
+
+        return page(self.graph)
+
     def save(self, path: Any) -> Path:
-        """Writes the form that the suffix names: .json, .txt, .tex, or a picture (.svg, .png, .pdf).
+        """Writes the form that the suffix names: .html, .json, .txt, .tex, or a picture (.svg, .png, .pdf).
 
         Raises:
             ValueError: An unknown suffix.
         """
         file = Path(path)
         kind = file.suffix.lower()
-        forms = {".json": self.to_json, ".txt": self.text, ".tex": self.latex}
+        forms: dict[str, Any] = {".html": self.html, ".json": self.to_json, ".txt": self.text, ".tex": self.latex}
         if kind in forms:
             file.write_text(forms[kind](), encoding="utf-8")
         elif kind in (".svg", ".png", ".pdf"):
             self.figure().savefig(file)
         else:
-            raise ValueError(f"save: {file.name} has no known suffix; .json, .txt, .tex, .svg, .png and .pdf are")
+            raise ValueError(
+                f"save: {file.name} has no known suffix; .html, .json, .txt, .tex, .svg, .png and .pdf are"
+            )
         return file
 
 

@@ -70,14 +70,9 @@ def _edge(axes: Axes, edge: Edge, down: bool) -> None:
     from matplotlib.path import Path
 
     places, codes = [edge.points[0]], [Path.MOVETO]
-    for i, ((x0, y0), (x1, y1)) in enumerate(zip(edge.points, edge.points[1:], strict=False)):
-        if i % 2 == 1:  # aslant, between layers
-            bend = ((x0, (y0 + y1) / 2), (x1, (y0 + y1) / 2)) if down else (((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1))
-            places += [*bend, (x1, y1)]
-            codes += [Path.CURVE4] * 3
-        else:
-            places.append((x1, y1))
-            codes.append(Path.LINETO)
+    for piece in edge.pieces(down):
+        places += piece
+        codes += [Path.LINETO if len(piece) == 1 else Path.CURVE4] * len(piece)
     axes.add_patch(FancyArrowPatch(path=Path(places, codes), arrowstyle="->,head_length=5,head_width=2.5",
                                    color="#777777", linewidth=0.9, shrinkA=0, shrinkB=0))  # fmt: skip
     if down:

@@ -284,10 +284,9 @@ class Recorder:
 
     def see_variables(self, variables: dict[str, Any]) -> None:
         """Takes names from variables that hold tensors, or lists and dicts of them."""
-        for name, value in list(variables.items()):
+        for name, value in plain_first(variables.items()):
             for tensor, label in tensors_in(value, name):
-                if not name.startswith("."):
-                    self._names.setdefault(id(tensor), (tensor, label))
+                self._names.setdefault(id(tensor), (tensor, label))
 
     # ---- an existing tape ----
 
@@ -361,7 +360,7 @@ class Recorder:
 
     def name_results(self, variables: dict[str, Any]) -> None:
         """Names calls read off the tape after variables that hold their results."""
-        for name, value in list(variables.items()):
+        for name, value in plain_first(variables.items()):
             for tensor, label in tensors_in(value, name):
                 call = self._tape.get(tensor.grad_fn)
                 if call is not None:
@@ -387,6 +386,12 @@ def _ours(file: str) -> bool:
     return file.startswith(_ROOT) and not file.startswith(_EXPERIMENTS)
 
 
+def plain_first(variables: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Variables in the order in which they give names: tensors first, then what holds some, private names last."""
+    known = [(n, v) for n, v in list(variables) if not n.startswith(".")]
+    return sorted(known, key=lambda nv: (not isinstance(nv[1], _engine.Tensor), nv[0].startswith("_")))
+
+
 def tensors_in(value: Any, name: str) -> Iterable[tuple[Any, str]]:
     """The tensors of a variable: itself, or the entries of a list, tuple or dict, with their names."""
     if isinstance(value, _engine.Tensor):
@@ -401,4 +406,4 @@ def tensors_in(value: Any, name: str) -> Iterable[tuple[Any, str]]:
                 yield item, f"{name}[{key}]"
 
 
-__all__ = ["Call", "Found", "Heard", "Recorder", "tensors_in"]
+__all__ = ["Call", "Found", "Heard", "Recorder", "plain_first", "tensors_in"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from .formulas import describe
 from .graph import Graph, Leaf, Message, Node, Source
@@ -50,6 +51,17 @@ class Edge:
     y: float = 0.0
     width: float = 0.0
     height: float = 0.0
+
+    def pieces(self, down: bool) -> list[list[tuple[float, float]]]:
+        """The path behind its first point: one point is a straight line to it, three are a Bezier curve."""
+        pieces = []
+        for i, ((x0, y0), (x1, y1)) in enumerate(pairwise(self.points)):
+            if i % 2 == 1:  # aslant, between layers
+                x, y = (x0 + x1) / 2, (y0 + y1) / 2
+                pieces.append([(x0, y), (x1, y), (x1, y1)] if down else [(x, y0), (x, y1), (x1, y1)])
+            elif (x0, y0) != (x1, y1):
+                pieces.append([(x1, y1)])
+        return pieces
 
 
 @dataclass(eq=False)
@@ -229,13 +241,14 @@ def _placed(boxes: list[Box], edges: list[Edge]) -> Scene:
         depth[id(box)] = 1 + max((depth.get(id(e.source), 0) for e in edges if e.target is box), default=0)
     down = max(depth.values(), default=0) > _MOST_RIGHT
     for edge in edges:
-        # Values and messages lie on both sides of the line.
+        # Values and messages lie on both sides of the line; its end needs room for the arrow.
+        end = 12.0 if edge.target is None else 0.0
         if down:
             side = max(_wide(edge.values), _wide(edge.messages)) + 5
-            edge.width, edge.height = 2 * side, max(len(edge.values), len(edge.messages), 1) * LINE + 2
+            edge.width, edge.height = 2 * side, max(len(edge.values), len(edge.messages), 1) * LINE + 2 + end
         else:
             side = max(len(edge.values), len(edge.messages)) * LINE + 3
-            edge.width, edge.height = max(_wide(edge.values), _wide(edge.messages), 24.0), 2 * side
+            edge.width, edge.height = max(_wide(edge.values), _wide(edge.messages), 24.0) + end, 2 * side
     items = {id(b): Item(b.height, b.width) if down else Item(b.width, b.height) for b in boxes}
     for box in boxes:
         items[id(box)].late = box.leaf is not None  # near what uses it
