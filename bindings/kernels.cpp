@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "learn.h"
 
 namespace py = pybind11;
 
@@ -152,4 +153,5 @@ PYBIND11_MODULE(_kernels, m) {
         "the\n"
         "order in which products of one row are summed (m = 1, no c).\n"
         "Returns: a new (m, n) array. Raises: TypeError for other dtypes, ValueError for shapes that do not fit.");
+  bind_kmeans(m);
 }

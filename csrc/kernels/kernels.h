@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/elementwise_names.h"
+#include "kernels/kmeans.h"
 #include "kernels/losses.h"
 #include "kernels/optim.h"
 #include "kernels/random.h"
@@ -65,6 +66,7 @@ struct FloatKernels {
   LossKernels<T> losses;
   RandomKernels<T> random;
   RoofKernels<T> roofs;
+  KMeansKernels<T> kmeans;
 };
 
 struct Kernels {

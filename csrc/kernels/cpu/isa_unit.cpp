@@ -40,6 +40,8 @@ namespace {
 
 #include "kernels/cpu/roofs.inl"
 
+#include "kernels/cpu/kmeans.inl"
+
 template <class T>
 FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(const Gemm<T>&)) {
   FloatKernels<T> k{};
@@ -51,6 +53,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.losses = losses::table<T>();
   k.random = random::table<T>();
   k.roofs = roofs::table<T>();
+  k.kmeans = kmeans::table<T>();
   return k;
 }
 

@@ -1,0 +1,169 @@
+// The vector loops of k-means. Included by isa_unit.cpp inside namespace pn::PN_ISA, once per instruction set.
+//
+// Products with few centres run with vectors along the features, because filling lanes with centres would leave most of
+// them empty. Their bits depend on the instruction set; the labels made of them do not, for whoever calls decides all
+// that is close by squared_distance, whose order is fixed.
+namespace kmeans {
+
+using matmul::load;
+using matmul::load_part;
+using matmul::multiply_add;
+template <class T>
+using V = matmul::V<T>;
+template <class T>
+constexpr int kLanes = matmul::kLanes<T>;
+typedef matmul::Vector<double, 8>::type Eight;
+
+constexpr int kPairs = matmul::kIsa.rows >= 7 ? 2 : 1;    // rows at a time: what the registers hold
+constexpr int kChunk = matmul::kIsa.bytes == 64 ? 8 : 4;  // vectors of eight sums that stay in registers
+constexpr int64_t kAheadRows = 3;                         // rows between what is computed and what is fetched
+
+// The halves are picked by name, not by address: an address would force every sum of a tile into memory.
+template <class T, int L, int... I>
+inline T total_of(typename matmul::Vector<T, L>::type v, matmul::Sequence<I...>);
+template <class T, int L>
+inline T total(typename matmul::Vector<T, L>::type v) {
+  if constexpr (L == 1)
+    return v[0];
+  else
+    return total_of<T, L>(v, typename matmul::Count<L / 2>::type{});
+}
+template <class T, int L, int... I>
+inline T total_of(typename matmul::Vector<T, L>::type v, matmul::Sequence<I...>) {
+  if constexpr (L == 2)
+    return v[0] + v[1];
+  else
+    return total<T, L / 2>(__builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (I + L / 2)...));
+}
+
+// R rows with N centres.
+template <class T, int R, int N>
+void score_tile(const T* x, int64_t x_row, const T* c, int64_t c_row, int64_t d, const T* bias, T* out, int64_t k) {
+  constexpr int L = kLanes<T>;
+  V<T> sum[R][N];
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 10
+    for (int j = 0; j < N; ++j) sum[r][j] = V<T>{};
+  int64_t p = 0;
+#pragma GCC unroll 1
+  for (; p + L <= d; p += L) {
+    V<T> row[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) {
+      row[r] = load<T>(x + r * x_row + p);
+      __builtin_prefetch(x + (r + kAheadRows) * x_row + p);
+    }
+#pragma GCC unroll 10
+    for (int j = 0; j < N; ++j) {
+      const V<T> centre = load<T>(c + j * c_row + p);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) sum[r][j] = multiply_add(row[r], centre, sum[r][j]);
+    }
+  }
+  if (p < d) {
+    const int rest = static_cast<int>(d - p);
+    V<T> row[R];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r) row[r] = load_part(x + r * x_row + p, rest);
+#pragma GCC unroll 10
+    for (int j = 0; j < N; ++j) {
+      const V<T> centre = load_part(c + j * c_row + p, rest);
+#pragma GCC unroll 2
+      for (int r = 0; r < R; ++r) sum[r][j] = multiply_add(row[r], centre, sum[r][j]);
+    }
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 10
+    for (int j = 0; j < N; ++j) out[r * k + j] = total<T, L>(sum[r][j]) + bias[j];
+}
+
+// Tiles of 10, 5, 2 and 1 centres cover every number without many copies of the code.
+template <class T, int R>
+void score_rows(const T* x, int64_t x_row, const T* c, int64_t c_row, int64_t k, int64_t d, const T* bias, T* out) {
+  int64_t j = 0;
+  for (; j + 10 <= k; j += 10) score_tile<T, R, 10>(x, x_row, c + j * c_row, c_row, d, bias + j, out + j, k);
+  for (; j + 5 <= k; j += 5) score_tile<T, R, 5>(x, x_row, c + j * c_row, c_row, d, bias + j, out + j, k);
+  for (; j + 2 <= k; j += 2) score_tile<T, R, 2>(x, x_row, c + j * c_row, c_row, d, bias + j, out + j, k);
+  for (; j < k; ++j) score_tile<T, R, 1>(x, x_row, c + j * c_row, c_row, d, bias + j, out + j, k);
+}
+
+template <class T>
+void scores(const T* x, int64_t x_row, int64_t rows, const T* c, int64_t c_row, int64_t k, int64_t d, const T* bias,
+            T* out) {
+  int64_t r = 0;
+  for (; r + kPairs <= rows; r += kPairs)
+    score_rows<T, kPairs>(x + r * x_row, x_row, c, c_row, k, d, bias, out + r * k);
+  if constexpr (kPairs > 1)
+    for (; r < rows; ++r) score_rows<T, 1>(x + r * x_row, x_row, c, c_row, k, d, bias, out + r * k);
+}
+
+template <class T>
+inline Eight eight(const T* x) {
+  return __builtin_convertvector(load<T, 8>(x), Eight);
+}
+
+template <class T, int N>
+inline void add_chunk(const T* x, int64_t x_row, const int32_t* which, int64_t count, const double* weights,
+                      double* sums) {
+  Eight sum[N];
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) sum[v] = load<double, 8>(sums + 8 * v);
+  for (int64_t i = 0; i < count; ++i) {
+    const T* row = x + which[i] * x_row;
+    if (weights) {
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) sum[v] += eight(row + 8 * v) * weights[which[i]];
+    } else {
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) sum[v] += eight(row + 8 * v);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) matmul::store<double, 8>(sums + 8 * v, sum[v]);
+}
+
+template <class T>
+void add_rows(const T* x, int64_t x_row, const int32_t* which, int64_t count, const double* weights, int64_t d,
+              double* sums) {
+  int64_t p = 0;
+  for (; p + 8 * kChunk <= d; p += 8 * kChunk) add_chunk<T, kChunk>(x + p, x_row, which, count, weights, sums + p);
+  for (; p + 8 <= d; p += 8) add_chunk<T, 1>(x + p, x_row, which, count, weights, sums + p);
+  for (; p < d; ++p)
+    for (int64_t i = 0; i < count; ++i) {
+      const double value = static_cast<double>(x[which[i] * x_row + p]);
+      sums[p] += weights ? value * weights[which[i]] : value;
+    }
+}
+
+template <class T>
+double squared_distance(const T* x, const double* c, int64_t d) {
+  constexpr int kChains = 4;
+  Eight sum[kChains] = {};
+  int64_t p = 0;
+  for (; p + 8 * kChains <= d; p += 8 * kChains)
+#pragma GCC unroll 4
+    for (int v = 0; v < kChains; ++v) {
+      const Eight e = eight(x + p + 8 * v) - load<double, 8>(c + p + 8 * v);
+      sum[v] += e * e;
+    }
+  for (int lane = 0; p < d; ++p, ++lane) {
+    const double e = static_cast<double>(x[p]) - c[p];
+    sum[lane / 8][lane % 8] += e * e;
+  }
+  const Eight s = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
+template <class T>
+void widen(const uint8_t* x, int64_t n, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(x[i]);
+}
+
+template <class T>
+KMeansKernels<T> table() {
+  return {kLanes<T>, &scores<T>, &add_rows<T>, &squared_distance<T>, &widen<T>};
+}
+
+}  // namespace kmeans

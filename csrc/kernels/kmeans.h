@@ -1,0 +1,24 @@
+// What k-means does in vectors: products of rows with few centres, sums of rows, exact distances.
+#pragma once
+#include <cstdint>
+
+namespace pn {
+
+template <class T>
+struct KMeansKernels {
+  int lanes;  // partial sums of each product in `scores`, for bounds of its rounding
+
+  // out[r * k + j] = bias[j] + x_r . c_j for `rows` rows of x (x_row elements apart) and `k` rows of c (c_row apart).
+  // Pays for few centres; many are a matrix product.
+  void (*scores)(const T* x, int64_t x_row, int64_t rows, const T* c, int64_t c_row, int64_t k, int64_t d,
+                 const T* bias, T* out);
+  // sums += the rows which[0], which[1], ... of x, in this order, each times its weight (or 1 without weights).
+  void (*add_rows)(const T* x, int64_t x_row, const int32_t* which, int64_t count, const double* weights, int64_t d,
+                   double* sums);
+  // sum (x - c)^2 in float64, in one order on every instruction set.
+  double (*squared_distance)(const T* x, const double* c, int64_t d);
+  // y = x for bytes.
+  void (*widen)(const uint8_t* x, int64_t n, T* y);
+};
+
+}  // namespace pn

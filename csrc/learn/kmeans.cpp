@@ -1,0 +1,321 @@
+#include "learn/kmeans.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "core/cpu.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+namespace pn::learn {
+
+namespace {
+
+constexpr int64_t kGroups = 16;         // partial sums that are kept apart, hence threads that can work
+constexpr int64_t kGroupWork = 200000;  // multiply-adds that a group should have
+constexpr int64_t kGroupRows = 8;       // rows per centre that a group should have: its sums are read and written too
+constexpr int64_t kBlockBytes = 256 * 1024;  // rows that stay in the cache between their scores and their sums
+constexpr double kLostDigits = 1e4;          // a distance this near its possible error is computed from differences
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+template <class T>
+using Buffer = std::unique_ptr<T[], Free>;
+
+template <class T>
+Buffer<T> buffer(int64_t n) {
+  void* p = std::aligned_alloc(64, (std::max<int64_t>(n, 1) * sizeof(T) + 63) / 64 * 64);
+  if (!p) throw std::bad_alloc();
+  return Buffer<T>(static_cast<T*>(p));
+}
+
+double dot(const double* a, const double* b, int64_t n) {
+  double s = 0;
+  for (int64_t i = 0; i < n; ++i) s += a[i] * b[i];
+  return s;
+}
+
+// T: the type of scores. S: of the rows.
+template <class T, class S>
+class Rows final : public KMeans {
+ public:
+  Rows(const S* x, int64_t n, int64_t d, const double* weights, const double* mean)
+      : x_(x), n_(n), d_(d), weights_(weights), mean_(d), norms_(n) {
+    plan(1);
+    if (mean)
+      std::copy(mean, mean + d, mean_.begin());
+    else
+      find_mean();
+    each_block([&](int64_t, int64_t first, int64_t rows, const T* block) {
+      for (int64_t i = 0; i < rows; ++i)
+        norms_[first + i] = kernels_.squared_distance(block + i * d_, mean_.data(), d_);
+    });
+    for (int64_t i = 0; i < n_; ++i) spread_ += weights_ ? weights_[i] * norms_[i] : norms_[i];
+    mean_norm_ = std::sqrt(dot(mean_.data(), mean_.data(), d_));
+  }
+
+  Step step(const double* centers, int64_t k, int32_t* labels, double* sums, double* mass) override {
+    prepare(centers, k);
+    std::vector<int64_t> moved(groups_);
+    const int64_t size = k * (d_ + 1);
+    if (partial_size_ < groups_ * size) partial_ = buffer<double>(partial_size_ = groups_ * size);
+    if (static_cast<int64_t>(places_.size()) < groups_ * (k + 1 + block_)) places_.resize(groups_ * (k + 1 + block_));
+    each_group([&](int64_t g) { std::fill_n(partial_.get() + g * size, size, 0.0); });
+    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
+      T* scores = scores_of(g, block, rows);
+      double* partial = partial_.get() + g * size;
+      int32_t* ends = places_.data() + g * (k + 1 + block_);
+      int32_t* order = ends + k + 1;
+      std::fill_n(ends, k + 1, 0);
+      for (int64_t i = 0; i < rows; ++i) {
+        const int32_t label = pick(scores + i * k_, block + i * d_, norms_[first + i]);
+        moved[g] += label != labels[first + i];
+        labels[first + i] = label;
+        ++ends[label + 1];
+        partial[k * d_ + label] += weights_ ? weights_[first + i] : 1.0;
+      }
+      // The rows of each label, in their order.
+      for (int64_t j = 0; j < k; ++j) ends[j + 1] += ends[j];
+      for (int64_t i = 0; i < rows; ++i) order[ends[labels[first + i]]++] = static_cast<int32_t>(i);
+      for (int64_t j = 0, begin = 0; j < k; begin = ends[j++])
+        if (ends[j] > begin)
+          kernels_.add_rows(block, d_, order + begin, ends[j] - begin, weights_ ? weights_ + first : nullptr, d_,
+                            partial + j * d_);
+    });
+    const auto gather = [&](int64_t j) {
+      double* to = sums + j * d_;
+      std::fill_n(to, d_, 0.0);
+      mass[j] = 0;
+      for (int64_t g = 0; g < groups_; ++g) {
+        const double* from = partial_.get() + g * size;
+        for (int64_t p = 0; p < d_; ++p) to[p] += from[j * d_ + p];
+        mass[j] += from[k * d_ + j];
+      }
+    };
+    run_over(k, groups_ * size, gather);
+    // sum w |x - m - c'|^2 = sum w |x - m|^2 - 2 c' . sum w (x - m) + w |c'|^2, where c' = c - m.
+    Step result{0, spread_};
+    for (int64_t j = 0; j < k; ++j) {
+      double lean = 0, square = 0;
+      for (int64_t p = 0; p < d_; ++p) {
+        const double c = centers[j * d_ + p] - mean_[p];
+        lean += c * (sums[j * d_ + p] - mass[j] * mean_[p]);
+        square += c * c;
+      }
+      result.inertia += mass[j] * square - 2 * lean;
+    }
+    result.inertia = std::max(result.inertia, 0.0);
+    for (const int64_t m : moved) result.moved += m;
+    return result;
+  }
+
+  void assign(const double* centers, int64_t k, int32_t* labels, double* distances) override {
+    prepare(centers, k);
+    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
+      T* scores = scores_of(g, block, rows);
+      for (int64_t i = 0; i < rows; ++i) {
+        const int32_t label = pick(scores + i * k_, block + i * d_, norms_[first + i]);
+        labels[first + i] = label;
+        if (distances) distances[first + i] = kernels_.squared_distance(block + i * d_, centers + label * d_, d_);
+      }
+    });
+  }
+
+  void distances(const double* centers, int64_t k, const double* closest, double* out) override {
+    prepare(centers, k);
+    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
+      const T* scores = scores_of(g, block, rows);
+      for (int64_t i = 0; i < rows; ++i) {
+        const double norm = norms_[first + i], most = closest ? closest[first + i] : INFINITY;
+        const double close = kLostDigits * error(norm);
+        double* to = out + (first + i) * k;
+        for (int64_t j = 0; j < k; ++j) {
+          double value = norm + static_cast<double>(scores[i * k + j]);
+          if (!(value > close)) value = kernels_.squared_distance(block + i * d_, centers + j * d_, d_);
+          to[j] = value < most ? value : most;
+        }
+      }
+    });
+  }
+
+  const double* mean() const override { return mean_.data(); }
+  double spread() const override { return spread_; }
+
+ private:
+  static constexpr bool kSame = std::is_same_v<T, S>;
+
+  // Groups and blocks, which depend on the shapes alone.
+  void plan(int64_t k) {
+    k_ = k;
+    groups_ = std::clamp<int64_t>(std::min(n_ / (kGroupRows * k), n_ * d_ * k / kGroupWork), 1, kGroups);
+    block_ = std::clamp<int64_t>(kBlockBytes / (d_ * static_cast<int64_t>(sizeof(T))) / 8 * 8, 16, 512);
+    if (!kSame && wide_size_ < groups_ * block_ * d_) wide_ = buffer<T>(wide_size_ = groups_ * block_ * d_);
+  }
+
+  template <class F>
+  static void run_over(int64_t tasks, int64_t work, const F& f) {
+    if (work > kGroupWork) return parallel_for(tasks, f);
+    for (int64_t t = 0; t < tasks; ++t) f(t);
+  }
+
+  template <class F>
+  void each_group(const F& f) {
+    parallel_for(groups_, f);
+  }
+
+  // f(group, first row, rows, the rows as T) for every block; the blocks of a group come in order, on one thread.
+  template <class F>
+  void each_block(const F& f) {
+    each_group([&](int64_t g) {
+      const int64_t end = n_ * (g + 1) / groups_;
+      for (int64_t first = n_ * g / groups_; first < end; first += block_) {
+        const int64_t rows = std::min(block_, end - first);
+        const T* block;
+        if constexpr (kSame) {
+          block = x_ + first * d_;
+        } else {
+          T* wide = wide_.get() + g * block_ * d_;
+          kernels_.widen(x_ + first * d_, rows * d_, wide);
+          block = wide;
+        }
+        f(g, first, rows, block);
+      }
+    });
+  }
+
+  void find_mean() {
+    partial_ = buffer<double>(partial_size_ = groups_ * d_);
+    places_.resize(groups_ * (2 + block_));
+    each_group([&](int64_t g) {
+      std::fill_n(partial_.get() + g * d_, d_, 0.0);
+      for (int64_t i = 0; i < block_; ++i) places_[g * (2 + block_) + i] = static_cast<int32_t>(i);
+    });
+    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
+      kernels_.add_rows(block, d_, places_.data() + g * (2 + block_), rows, weights_ ? weights_ + first : nullptr, d_,
+                        partial_.get() + g * d_);
+    });
+    double total = weights_ ? 0 : static_cast<double>(n_);
+    if (weights_)
+      for (int64_t i = 0; i < n_; ++i) total += weights_[i];
+    for (int64_t p = 0; p < d_; ++p) {
+      double s = 0;
+      for (int64_t g = 0; g < groups_; ++g) s += partial_[g * d_ + p];
+      mean_[p] = s / total;
+    }
+  }
+
+  // The centres as scores need them: -2 (c - m), as rows for few or as columns for a matrix product, and
+  // |c - m|^2 + 2 m . (c - m), which the score of a row starts from.
+  void prepare(const double* centers, int64_t k) {
+    plan(k);
+    centers_ = centers;
+    turned_ = k > 10 && (k < 17 || k > 20);  // elsewhere whole vectors of centres would run half empty
+    const int64_t width = turned_ ? k : d_;
+    if (table_size_ < k * d_) table_ = buffer<T>(table_size_ = k * d_);
+    if (scores_size_ < groups_ * block_ * k) scores_ = buffer<T>(scores_size_ = groups_ * block_ * k);
+    bias_.resize(k);
+    double longest = 0, highest = 0;
+    for (int64_t j = 0; j < k; ++j) {
+      double square = 0, lean = 0;
+      for (int64_t p = 0; p < d_; ++p) {
+        const double c = centers[j * d_ + p] - mean_[p];
+        table_[turned_ ? p * width + j : j * width + p] = static_cast<T>(-2 * c);
+        square += c * c;
+        lean += c * mean_[p];
+      }
+      bias_[j] = static_cast<T>(square + 2 * lean);
+      longest = std::max(longest, std::sqrt(square));
+      highest = std::max(highest, std::abs(square + 2 * lean));
+    }
+    // A chain of L products is off by at most L + 1 roundings of the sum of their sizes, which |x| |c| bounds; a few
+    // more for the rounded centres, the partial sums and the start value.
+    const double unit = std::numeric_limits<T>::epsilon() / 2;
+    const double chain = static_cast<double>(turned_ ? d_ : d_ / kernels_.lanes) + 8;
+    error_slope_ = 2 * unit * chain * longest;
+    error_start_ = 4 * unit * highest + 4 * chain * std::numeric_limits<T>::denorm_min();
+  }
+
+  // Bound of the rounding error of the scores of a row at squared distance `norm` from the mean.
+  double error(double norm) const { return error_start_ + error_slope_ * (std::sqrt(norm) + mean_norm_); }
+
+  T* scores_of(int64_t g, const T* block, int64_t rows) {
+    T* out = scores_.get() + g * block_ * k_;
+    if (turned_)
+      table().gemm({rows, k_, d_, block, d_, 1, table_.get(), k_, 1, out, k_, false, bias_.data()});
+    else
+      kernels_.scores(block, d_, rows, table_.get(), d_, k_, d_, bias_.data(), out);
+    return out;
+  }
+
+  // The label of a row: the lowest score, or the nearest of those that rounding could have put there.
+  int32_t pick(const T* scores, const T* row, double norm) const {
+    constexpr int kLanes = 8;
+    int64_t j = 0;
+    T least = std::numeric_limits<T>::infinity();
+    if (k_ >= kLanes) {
+      T lanes[kLanes];
+      std::fill_n(lanes, kLanes, least);
+      for (; j + kLanes <= k_; j += kLanes)
+        for (int l = 0; l < kLanes; ++l) lanes[l] = scores[j + l] < lanes[l] ? scores[j + l] : lanes[l];
+      for (const T v : lanes) least = v < least ? v : least;
+    }
+    for (; j < k_; ++j) least = scores[j] < least ? scores[j] : least;
+    // Rounded up to T, and compared so that a NaN (of an overflow) counts as close.
+    const T limit = std::nextafter(static_cast<T>(static_cast<double>(least) + 2 * error(norm)),
+                                   std::numeric_limits<T>::infinity());
+    int32_t label = -1, close = 0;
+    for (int32_t c = 0; c < k_; ++c)
+      if (!(scores[c] > limit)) {
+        ++close;
+        if (label < 0) label = c;
+      }
+    if (close == 1) return label;
+    double best = INFINITY;
+    int32_t nearest = label;
+    for (int32_t c = label; c < k_; ++c)
+      if (!(scores[c] > limit)) {
+        const double distance = kernels_.squared_distance(row, centers_ + c * d_, d_);
+        if (distance < best) best = distance, nearest = c;
+      }
+    return nearest;
+  }
+
+  static const FloatKernels<T>& table() { return kernels().of<T>(); }
+
+  const S* x_;
+  int64_t n_, d_, k_ = 1;
+  const double* weights_;
+  const KMeansKernels<T>& kernels_ = table().kmeans;
+  std::vector<double> mean_, norms_;  // norms_: squared distances from the mean
+  double spread_ = 0, mean_norm_ = 0;
+
+  int64_t groups_ = 1, block_ = 16;
+  Buffer<T> wide_, table_, scores_;
+  Buffer<double> partial_;
+  int64_t wide_size_ = 0, table_size_ = 0, scores_size_ = 0, partial_size_ = 0;
+  std::vector<int32_t> places_;
+  std::vector<T> bias_;
+  const double* centers_ = nullptr;
+  bool turned_ = false;
+  double error_slope_ = 0, error_start_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<KMeans> KMeans::over(const float* x, int64_t n, int64_t d, const double* w, const double* mean) {
+  return std::make_unique<Rows<float, float>>(x, n, d, w, mean);
+}
+std::unique_ptr<KMeans> KMeans::over(const double* x, int64_t n, int64_t d, const double* w, const double* mean) {
+  return std::make_unique<Rows<double, double>>(x, n, d, w, mean);
+}
+std::unique_ptr<KMeans> KMeans::over(const uint8_t* x, int64_t n, int64_t d, const double* w, const double* mean) {
+  return std::make_unique<Rows<float, uint8_t>>(x, n, d, w, mean);
+}
+
+}  // namespace pn::learn
