@@ -6,7 +6,37 @@ from __future__ import annotations
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['available_isas', 'compiler', 'copy_memory', 'current_isa', 'gemm', 'multiply_adds', 'num_threads', 'read_memory', 'set_isa', 'set_num_threads']
+__all__: list[str] = ['KMeansRows', 'available_isas', 'compiler', 'copy_memory', 'current_isa', 'gemm', 'multiply_adds', 'num_threads', 'read_memory', 'set_isa', 'set_num_threads']
+class KMeansRows:
+    """
+    Rows (n, d) of float32, float64 or uint8, C-contiguous, for k-means; float64 weights (n,).
+    
+    Arrays are read in place. mean is any point near the rows, their mean if None.
+    """
+    def __init__(self, x: numpy.ndarray, weights: typing.Any = None, mean: typing.Any = None) -> None:
+        ...
+    def assign(self, centers: numpy.typing.NDArray[numpy.float64], labels: numpy.typing.NDArray[numpy.int32], distances: bool = False) -> typing.Any:
+        """
+        Writes labels (n,); with distances returns the squared ones to the nearest centre (n,), else None.
+        """
+    def distances(self, centers: numpy.typing.NDArray[numpy.float64], closest: typing.Any = None) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        Squared distances (n, k) to centers, none above closest (n,) if given.
+        """
+    def step(self, centers: numpy.typing.NDArray[numpy.float64], labels: numpy.typing.NDArray[numpy.int32], sums: numpy.typing.NDArray[numpy.float64], weights: numpy.typing.NDArray[numpy.float64]) -> tuple:
+        """
+        One pass over the rows: writes the labels (n,) int32 of centers (k, d), and sums (k, d) and weights (k,) of the rows of each label. Returns how many labels changed, and the inertia for the given centers.
+        """
+    @property
+    def mean(self) -> numpy.typing.NDArray[numpy.float64]:
+        """
+        The mean of the rows (d,), or the given point.
+        """
+    @property
+    def spread(self) -> float:
+        """
+        Weighted sum of squared distances from the mean.
+        """
 def available_isas() -> list[str]:
     """
     Instruction sets that this CPU can run, weakest first.
