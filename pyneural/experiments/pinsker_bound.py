@@ -179,12 +179,12 @@ def draw(e: Run) -> None:
                     title=f"x = {at}", xlabel="y", axes=ax)  # fmt: skip
         with plots.style():
             if bent.any():
-                ax.fill_between(side, -0.05, 1.3, where=bent, color="#eeeeee", label="curved downwards")
-            ax.set(ylim=(-0.05, 1.3))
-            ax.legend(loc="upper center")
+                ax.fill_between(side, -0.05, 1.6, where=bent, color="#dddddd", label="curved downwards")
+            ax.set(ylim=(-0.05, 1.6))
+            ax.legend(loc="upper left" if bent.any() else "upper center")
         data |= {f"slice_{at}": values}
     caption = (
-        "Left: f is 0 on the dashed diagonal only (values above 1.5 are cut). Middle: at x = 0.1 it bends downwards in "
+        "Left: f is 0 on the dashed diagonal only (colours in steps that grow). Middle: at x = 0.1 it bends down in "
         "the grey range and is flat at y = 1/2. Right: at x = 0.5 it is flat to third order."
     )
     e.figure("surface", fig, caption, data)
