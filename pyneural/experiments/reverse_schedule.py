@@ -18,6 +18,7 @@ import numpy as np
 
 import pyneural as pn
 from pyneural.experiments._differences import gap
+from pyneural.experiments._schedule import cell, check_order
 from pyneural.experiments._slips import slip
 from pyneural.experiments.frame import Run, experiment
 
@@ -216,10 +217,7 @@ def check_case(e: Run, name: str, case: Case) -> tuple[Arrays, Arrays]:
     arrays |= {k: e.rng.normal(size=(D, case.samples)) for k in "xy"}
     tensors = [pn.tensor(v, requires_grad=k in case.weights) for k, v in arrays.items()]
     told = pn.explain(case.function, *tensors, differences=True)
-    forward = [node.name for node in told.nodes if node.name]
-    e.check(f"{name}: forward schedule", " ".join(forward), " ".join(case.schedule), kind="equal")
-    backward = [visit.node.name for visit in told.walks[-1].visits if visit.node.name]
-    e.check(f"{name}: reverse schedule", " ".join(backward), " ".join(case.schedule[::-1]), kind="equal")
+    check_order(e, name, told, case.schedule)
     values = arrays | {k: np.asarray(told[k].value) for k in case.schedule}
     by_hand = case.messages(values)
     rows, worst, differ = [], 0.0, 0.0
@@ -240,16 +238,6 @@ def check_case(e: Run, name: str, case: Case) -> tuple[Arrays, Arrays]:
     caption = f"The graph of {case.figure}: values in blue, messages in orange, {kind}."
     e.figure(name, told.figure(title=name), caption, values | {f"t_{k}": t for k, t in by_hand.items()})
     return values, by_hand
-
-
-def cell(array: np.ndarray | None) -> str:
-    """Numbers with four decimals, row by row."""
-    if array is None:
-        return ""
-    rows = np.asarray(array).reshape(-1, np.shape(array)[-1]) if np.ndim(array) else np.reshape(array, (1, 1))
-    if rows.shape[1] == 1:
-        rows = rows.T
-    return "; ".join(", ".join(f"{x:.4f}" for x in row) for row in rows)
 
 
 def gradient(function: Callable[..., pn.Tensor], arrays: list[np.ndarray], weights: int) -> list[np.ndarray]:
