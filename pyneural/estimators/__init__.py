@@ -4,3 +4,6 @@ They work in scikit-learn's pipelines and searches, and without scikit-learn, wh
 """
 
 from .base import NotFittedError as NotFittedError
+from .cluster import CompetitiveLearning as CompetitiveLearning
+from .cluster import KMeans as KMeans
+from .cluster import MiniBatchKMeans as MiniBatchKMeans

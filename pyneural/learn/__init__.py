@@ -1,5 +1,11 @@
-"""Classical learning: principal components, and the eigen-solver behind them."""
+"""Classical learning: k-means, competitive learning, principal components, and the eigen-solver behind them."""
 
+from .competitive import CompetitiveLayer as CompetitiveLayer
+from .competitive import Move as Move
 from .eigen import symmetric_eigen as symmetric_eigen
+from .lloyd import Iteration as Iteration
+from .lloyd import KMeansResult as KMeansResult
+from .lloyd import kmeans as kmeans
+from .minibatch import MiniBatch as MiniBatch
 from .pca import PrincipalComponents as PrincipalComponents
 from .pca import pca as pca
