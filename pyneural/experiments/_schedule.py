@@ -10,7 +10,7 @@ from pyneural.experiments.frame import Run
 
 
 def check_order(e: Run, name: str, told: Any, schedule: tuple[str, ...]) -> None:
-    """The variables of the explained function come in the order of `schedule`, and their messages in the reverse one."""
+    """The variables of the explained function come in the order of `schedule`, their messages in the reverse."""
     forward = [node.name for node in told.nodes if node.name]
     e.check(f"{name}: forward schedule", " ".join(forward), " ".join(schedule), kind="equal")
     backward = [visit.node.name for visit in told.walks[-1].visits if visit.node.name]
