@@ -605,3 +605,28 @@ def test_many_calls_are_folded_by_module():
     assert [n.k for g in folded(e.nodes, 10) for n in g] == list(range(1, 243))
     e.figure()
     assert re.search(r">model\.0<.*>f\(1\) to f\(8\)<", e.html())
+
+
+def test_under_no_grad():
+    x = tensor(3).requires_grad_()
+    with pn.no_grad():
+        e = pn.explain(lambda x: x.exp().sum(), x)
+        assert not pn.is_grad_enabled()
+    same(e["x"].gradient, x.exp().detach())
+
+
+def test_leaves_changed_in_place_between_two_uses():
+    x = tensor(3).requires_grad_()
+    state = pn.ones(3).double()
+
+    def f(x):
+        first = (x + state).sum()
+        with pn.no_grad():
+            state.copy_(state * 2.0)
+        return first + (x + state).sum()
+
+    e = pn.explain(f, x)
+    same(e["state"].value, np.ones(3))
+    same(e["state\N{PRIME}"].value, np.full(3, 2.0))
+    same(e["x"].gradient, np.full(3, 2.0))
+    assert [u.op for u in e.updates] == ["assign"]

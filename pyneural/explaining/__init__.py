@@ -188,7 +188,7 @@ def _run(f: Callable, arguments: list[Any]) -> tuple[Recorder, list[Any]]:
     passed = list(zip(labels, arguments, strict=True))
     names, modules = _names([*passed, *_around(f)])
     recorder = Recorder(names, modules, [a for a in arguments if isinstance(a, _engine.Tensor)])
-    with recorder.listening():
+    with autodiff.enable_grad(), recorder.listening():
         result = f(*arguments)
     return recorder, list(iter_tensors(result))
 

@@ -28,7 +28,7 @@ class _Assembly:
         self.leaves: dict[int, Leaf] = {}
         self.by_tensor: dict[int, Leaf] = {}
         starts = [r for walk in recorder.walks for r in walk.roots]  # the last walk is never a recorded one
-        starts += [recorder._made[id(t)][:2] for t in results if id(t) in recorder._made]
+        starts += [made for made in map(recorder.made_by, results) if made is not None]
         self.calls = _needed(recorder.calls, starts)
         for k, call in enumerate(self.calls, 1):
             self.nodes[id(call)] = Node(k, call.op.name)

@@ -130,8 +130,8 @@ class Recorder:
         if self._walk is not None and not self._graph:
             return
         self._note_variables()
-        if op.writes:
-            self._written(op, inputs)
+        self._written(op, inputs)
+        if not outputs:
             return
         sources = [None if t is None else self.source(t) for t in inputs]
         tape = next((t.grad_fn for t in outputs if t.grad_fn is not None), None)
@@ -289,6 +289,11 @@ class Recorder:
                 self._names.setdefault(id(tensor), (tensor, label))
 
     # ---- an existing tape ----
+
+    def made_by(self, tensor: Any) -> tuple[Call, int] | None:
+        """The heard call that gave this very tensor, and which output it is."""
+        made = self._made.get(id(tensor))
+        return None if made is None else made[:2]
 
     def read_tape(self, tensor: Any) -> None:
         """Adds the calls behind a tensor that were made before anybody listened, with the values that can be known.
