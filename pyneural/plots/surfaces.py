@@ -77,20 +77,23 @@ def contour(
 ) -> Figure:
     """The values (len(x), len(y)) of a grid as filled contours with a scale; x runs to the right.
 
-    Takes and raises what :func:`surface` does; `levels` is the number of contours.
+    Takes and raises what :func:`surface` does, and shades the cells around marked points; `levels` is the number of
+    contours.
     """
+    from matplotlib.colors import ListedColormap
+
     x, y, z = _grid("contour", x, y, values)
     fig, ax = into(axes, width=4.8, height=3.9)
     with style():
         filled = ax.contourf(x, y, z.T, levels=levels, cmap="viridis")
         ax.contour(x, y, z.T, levels=levels, colors=[INK], linewidths=0.3, alpha=0.5)
         if marks is not None and np.any(marks):
-            i, j = np.nonzero(marks)
-            ax.scatter(x[i], y[j], s=4, color=MARK, linewidths=0)
+            where = np.where(np.asarray(marks, bool), 1.0, np.nan).T
+            ax.pcolormesh(x, y, where, shading="nearest", cmap=ListedColormap([MARK]), alpha=0.45, linewidth=0)
         scale = fig.colorbar(filled, ax=ax)
         scale.ax.tick_params(labelsize=7)
         ax.grid(visible=False)
-        ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        ax.set(xlabel=xlabel, ylabel=ylabel, title=title, xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     return fig
 
 
