@@ -9,3 +9,4 @@ from .lloyd import kmeans as kmeans
 from .minibatch import MiniBatch as MiniBatch
 from .pca import PrincipalComponents as PrincipalComponents
 from .pca import pca as pca
+from .randomized import randomized_pca as randomized_pca

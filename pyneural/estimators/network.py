@@ -1,0 +1,455 @@
+"""Multilayer perceptrons as estimators."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import functional as F
+from .. import nn, ops, random
+from ..models.dense import batchwise
+from ..models.mlp import MLP
+from ..tensor import Tensor
+from .base import ClassifierMixin, RegressorMixin
+from .checks import Interval, Kind, OneOf, check_classes, check_rows, check_target, class_weights
+from .training import ACTIVATION, ONE_ACTIVATION, NetworkEstimator, translated
+
+_PARAMETERS = """
+    Parameters beyond scikit-learn's: ``activation`` may also be any other name, module or function of
+    :class:`pyneural.models.MLP`, or a list with one for each hidden layer; ``dropout``, the probability with which a
+    hidden unit is dropped in training; ``init``, how the layers start; solver "adamw"; ``dtype`` of the network, that
+    of X if None, so that float32 rows are trained in float32. ``fit`` takes ``sample_weight`` and ``validation_data``.
+    ``verbose`` draws a line of progress. Solver "lbfgs" and learning rate "invscaling" are not there.
+
+    With validation data, or a share of the rows set apart by ``early_stopping``, the loss on them is recorded after
+    each epoch, training ends when it has not improved by ``tol`` for ``n_iter_no_change`` epochs, and the best weights
+    are restored. Without, the training loss decides and the last weights stay.
+
+    Attributes:
+        loss_curve_, validation_loss_curve_: The loss of each epoch; the latter is empty without validation data.
+        validation_scores_: Accuracy or R^2 on the validation data after each epoch.
+        best_loss_, best_validation_score_: The least loss that was watched, and the best of those scores or None.
+        n_iter_: Epochs. t_: Rows that were seen. seconds_: Time of each epoch.
+        coefs_, intercepts_: Weights (inputs, outputs) and biases (outputs,) of each layer.
+        n_layers_, n_outputs_, out_activation_: As scikit-learn counts and names them.
+        model_: The network, a :class:`pyneural.models.MLP`.
+"""
+
+
+class _Perceptron(NetworkEstimator):
+    _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
+        **NetworkEstimator._training_constraints,
+        "hidden_layer_sizes": (Interval(Integral, 1), Kind((tuple, list, np.ndarray), "a list of sizes")),
+        "activation": ACTIVATION,
+        "dropout": (Interval(Real, 0, 1, "left"),),
+        "init": (
+            OneOf((None, "sklearn", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")),
+            *ONE_ACTIVATION[-1:],
+        ),
+    }
+
+    validation_scores_: list[float]
+    best_validation_score_: float | None
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        dropout: float = 0.0,
+        init: Any = "sklearn",
+        dtype: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.dropout = dropout
+        self.init = init
+        self.dtype = dtype
+
+    def _network(self, inputs: int, outputs: int, dtype: np.dtype[Any]) -> MLP:
+        sizes = self.hidden_layer_sizes
+        hidden: list[Any] = [sizes] if isinstance(sizes, Integral) else list(sizes)
+        return MLP(
+            (inputs, *hidden, outputs),
+            translated(self.activation),
+            dropout=float(self.dropout),
+            init=self.init,
+            dtype=dtype,
+        )
+
+    def _apart(self, rows: int, codes: np.ndarray | None) -> np.ndarray:
+        """Numbers of the rows that early stopping sets apart: of each class its share, if classes are given."""
+        stream = random.Generator(0)
+        if isinstance(self.random_state, Integral):
+            stream.manual_seed(int(self.random_state))
+        order = np.asarray(random.randperm(rows, generator=stream))
+        count = max(1, int(np.ceil(self.validation_fraction * rows)))
+        if count >= rows:
+            raise ValueError(
+                f"{type(self).__name__}: early_stopping would set {count} of {rows} rows apart; lower "
+                "validation_fraction or give more rows"
+            )
+        if codes is None:
+            return order[:count]
+        # In turns through the classes, so that their shares stay.
+        place = np.empty(rows)
+        for c in np.unique(codes):
+            mine = np.flatnonzero(codes[order] == c)
+            place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+        return order[np.argsort(place, kind="stable")[:count]]
+
+    def _close(self, outputs: int, out_activation: str) -> None:
+        layers = [m for m in self._model.modules() if isinstance(m, nn.Linear)]
+        self.coefs_ = [np.array(m.weight.detach()).T for m in layers]
+        self.intercepts_ = [np.array(m.bias.detach()) for m in layers if m.bias is not None]
+        self.n_layers_ = len(layers) + 1
+        self.n_outputs_ = outputs
+        self.out_activation_ = out_activation
+        self.model_ = self._model
+        self.best_validation_score_ = max(self.validation_scores_) if self.validation_scores_ else None
+
+
+def _weighted_cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """target (N, C): each row's weight in the column of its class."""
+    return -(target * F.log_softmax(output, 1)).sum() / output.shape[0]
+
+
+def _half_squares(output: Tensor, target: Tensor) -> Tensor:
+    return 0.5 * F.mse_loss(output, target)
+
+
+def _weighted_half_squares(output: Tensor, target: Tensor) -> Tensor:
+    """target (N, outputs + 1): the last column holds the rows' weights."""
+    count = output.shape[1]
+    return 0.5 * (ops.square(output - target[:, :count]) * target[:, count:]).mean()
+
+
+class MLPClassifier(ClassifierMixin, _Perceptron):
+    __doc__ = (
+        """A multilayer perceptron that is trained to predict classes, by the cross-entropy of their softmax.
+
+    ``class_weight`` is None, "balanced" or a dict from label to weight; it multiplies ``sample_weight``.
+"""
+        + _PARAMETERS
+    )
+
+    _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
+        **_Perceptron._constraints,
+        "class_weight": (OneOf((None, "balanced")), Kind((dict,), "a dict from label to weight")),
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        dropout: float = 0.0,
+        init: Any = "sklearn",
+        dtype: Any = None,
+        class_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            dropout=dropout,
+            init=init,
+            dtype=dtype,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPClassifier:
+        """Trains on rows X (N, d) with labels y (N,). Returns self.
+
+        Args:
+            sample_weight: What each row counts, (N,); rows of weight 0 are left out.
+            validation_data: (X, y) of other rows.
+
+        Raises:
+            ValueError: Parameters or data are not as said.
+        """
+        rows = self._start(X)
+        classes, codes = check_classes(y, type(self).__name__, len(rows))
+        weights = self._weights(sample_weight, len(rows))
+        if weights is not None and not weights.all():
+            kept = weights > 0
+            rows, weights = rows[kept], weights[kept]
+            classes, codes = check_classes(classes[codes[kept]], type(self).__name__, len(rows))
+        if self.class_weight is not None:
+            scale = class_weights(self.class_weight, classes, codes, type(self).__name__)[codes]
+            weights = scale if weights is None else weights * scale
+        if self.warm_start and hasattr(self, "_model") and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"{type(self).__name__}: warm_start goes on with classes {self.classes_.tolist()}, but y holds "
+                f"{classes.tolist()}"
+            )
+        held = None
+        dtype = self._float(rows)
+        if validation_data is not None:
+            held = self._held(validation_data, classes, dtype)
+        elif self.early_stopping:
+            apart = self._apart(len(rows), codes)
+            held = rows[apart].astype(dtype, copy=False), codes[apart]
+            rest = np.setdiff1d(np.arange(len(rows)), apart)
+            rows, codes, weights = rows[rest], codes[rest], None if weights is None else weights[rest]
+        self.classes_ = classes
+        self.validation_scores_ = list(getattr(self, "validation_scores_", [])) if self.warm_start else []
+        self._learn(rows.astype(dtype, copy=False), codes, weights, held)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """One epoch on these rows. The first call must name all classes, unless y holds them. Returns self."""
+        first = not hasattr(self, "_model")
+        rows = self._start(X, reset=first)
+        found, codes = check_classes(y, type(self).__name__, len(rows))
+        if first:
+            self.classes_ = np.unique(classes) if classes is not None else found
+            self.validation_scores_ = []
+        unseen = np.setdiff1d(found, self.classes_)
+        if len(unseen):
+            raise ValueError(
+                f"{type(self).__name__}: y holds {unseen.tolist()}, which are not among the classes "
+                f"{self.classes_.tolist()} of the first call"
+            )
+        codes = np.searchsorted(self.classes_, found)[codes]
+        weights = self._weights(sample_weight, len(rows))
+        if self.class_weight is not None:
+            scale = class_weights(self.class_weight, self.classes_, codes, type(self).__name__)[codes]
+            weights = scale if weights is None else weights * scale
+        self._learn(rows.astype(self._float(rows), copy=False), codes, weights, None, epochs=1)
+        return self
+
+    def _held(self, data: Any, classes: np.ndarray, dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+        x, y = data
+        rows = check_rows(x, type(self).__name__)
+        found, codes = check_classes(y, type(self).__name__, len(rows))
+        if rows.shape[1] != self.n_features_in_ or len(np.setdiff1d(found, classes)):
+            raise ValueError(
+                f"{type(self).__name__}: validation_data must have {self.n_features_in_} features and labels among "
+                f"{classes.tolist()}; got {rows.shape[1]} and {found.tolist()}"
+            )
+        return rows.astype(dtype, copy=False), np.searchsorted(classes, found)[codes]
+
+    def _learn(
+        self, x: np.ndarray, codes: np.ndarray, weights: np.ndarray | None, held: Any, epochs: int | None = None
+    ) -> None:
+        count = len(self.classes_)
+        target: np.ndarray = codes
+        total = None
+        if weights is not None:
+            total = float(weights.sum())
+            target = np.zeros((len(x), count), x.dtype)
+            target[np.arange(len(x)), codes] = weights * (len(x) / total)
+            if held is not None:
+                held = held[0], np.eye(count, dtype=x.dtype)[held[1]]
+        trainer = self._train(
+            lambda: self._network(x.shape[1], count, x.dtype),
+            lambda model: nn.CrossEntropyLoss() if weights is None else _weighted_cross_entropy,
+            x,
+            target,
+            total=total,
+            validation=held,
+            metrics={"accuracy": "accuracy"} if held is not None else None,
+            epochs=epochs,
+        )
+        if held is not None:
+            self.validation_scores_ = [*self.validation_scores_, *trainer.history["val_accuracy"]]
+        self._close(count, "softmax")
+
+    def _logits(self, X: Any) -> np.ndarray:
+        rows = self._rows(X)
+        return batchwise(self._model, self._model, rows)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label of the largest output, (N,)."""
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The softmax of the outputs, (N, classes), in the order of ``classes_``."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """The logarithms of :meth:`predict_proba`, which stay finite where those are 0."""
+        z = self._logits(X).astype(np.float64)
+        z -= z.max(axis=1, keepdims=True)
+        return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+class MLPRegressor(RegressorMixin, _Perceptron):
+    __doc__ = (
+        """A multilayer perceptron that is trained to predict numbers, by half the mean squared error.
+
+    y may have several columns.
+"""
+        + _PARAMETERS
+    )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPRegressor:
+        """Trains on rows X (N, d) with targets y (N,) or (N, outputs). Returns self.
+
+        Args:
+            sample_weight: What each row counts, (N,); rows of weight 0 are left out.
+            validation_data: (X, y) of other rows.
+
+        Raises:
+            ValueError: Parameters or data are not as said.
+        """
+        rows = self._start(X)
+        name = type(self).__name__
+        target = self._columns(check_target(y, name, len(rows), several=True))
+        weights = self._weights(sample_weight, len(rows))
+        if weights is not None and not weights.all():
+            kept = weights > 0
+            rows, target, weights = rows[kept], target[kept], weights[kept]
+        held = None
+        dtype = self._float(rows)
+        if validation_data is not None:
+            x, wanted = validation_data
+            held_rows = check_rows(x, name)
+            held_target = np.asarray(check_target(wanted, name, len(held_rows), several=True), dtype=dtype)
+            held = held_rows.astype(dtype, copy=False), held_target.reshape(len(held_rows), -1)
+            if held_rows.shape[1] != self.n_features_in_ or held[1].shape[1] != target.shape[1]:
+                raise ValueError(
+                    f"{name}: validation_data must have {self.n_features_in_} features and {target.shape[1]} outputs, "
+                    f"got {held_rows.shape[1]} and {held[1].shape[1]}"
+                )
+        elif self.early_stopping:
+            apart = self._apart(len(rows), None)
+            held = rows[apart].astype(dtype, copy=False), target[apart].astype(dtype)
+            rest = np.setdiff1d(np.arange(len(rows)), apart)
+            rows, target, weights = rows[rest], target[rest], None if weights is None else weights[rest]
+        self.validation_scores_ = list(getattr(self, "validation_scores_", [])) if self.warm_start else []
+        self._learn(rows.astype(dtype, copy=False), target.astype(dtype), weights, held)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """One epoch on these rows. Returns self."""
+        first = not hasattr(self, "_model")
+        rows = self._start(X, reset=first)
+        target = self._columns(check_target(y, type(self).__name__, len(rows), several=True))
+        if first:
+            self.validation_scores_ = []
+        dtype = self._float(rows)
+        weights = self._weights(sample_weight, len(rows))
+        self._learn(rows.astype(dtype, copy=False), target.astype(dtype), weights, None, epochs=1)
+        return self
+
+    def _columns(self, y: np.ndarray) -> np.ndarray:
+        self._flat = y.ndim == 1
+        return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+
+    def _learn(
+        self, x: np.ndarray, target: np.ndarray, weights: np.ndarray | None, held: Any, epochs: int | None = None
+    ) -> None:
+        outputs = target.shape[1]
+        total = None
+        truth = None if held is None else held[1]
+        if weights is not None:
+            total = float(weights.sum())
+            target = np.column_stack([target, weights * (len(x) / total)]).astype(x.dtype)
+            if held is not None:
+                held = held[0], np.column_stack([held[1], np.ones(len(held[1]))]).astype(x.dtype)
+        trainer = self._train(
+            lambda: self._network(x.shape[1], outputs, x.dtype),
+            lambda model: _half_squares if weights is None else _weighted_half_squares,
+            x,
+            target,
+            total=total,
+            validation=held,
+            epochs=epochs,
+        )
+        if truth is not None:
+            variance = float(truth.astype(np.float64).var(axis=0).mean())
+            losses = trainer.history["val_loss"]
+            scores = [1 - 2 * v / variance if variance > 0 else float(v == 0) for v in losses]
+            self.validation_scores_ = [*self.validation_scores_, *scores]
+        self._close(outputs, "identity")
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The outputs: (N,) if y had one dimension, else (N, outputs)."""
+        rows = self._rows(X)
+        guess = batchwise(self._model, self._model, rows)
+        return guess[:, 0] if self._flat else guess

@@ -1,0 +1,237 @@
+"""What estimators made of networks share: parameters of the training, and the training."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn, optim, random
+from ..callbacks import Callback
+from ..models.dense import ACTIVATIONS
+from ..tensor import Tensor
+from ..training import Trainer
+from .base import Estimator
+from .checks import (
+    ARRAY,
+    BOOLEAN,
+    CALLABLE,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_COUNT,
+    SEED,
+    SHARE,
+    ConvergenceWarning,
+    Interval,
+    Kind,
+    OneOf,
+    generator_of,
+    known,
+)
+
+NAMES = (*ACTIVATIONS, "logistic")
+ONE_ACTIVATION = (OneOf((None, *NAMES)), Kind((nn.Module,), "a module"), CALLABLE)
+ACTIVATION = (*ONE_ACTIVATION, Kind((list, tuple), "a list with one for each hidden layer"))
+
+
+def translated(activation: Any) -> Any:
+    """scikit-learn's name of the sigmoid as ours."""
+    if isinstance(activation, (list, tuple)):
+        return [translated(a) for a in activation]
+    return "sigmoid" if isinstance(activation, str) and activation == "logistic" else activation
+
+
+class Watch(Callback):
+    """Ends a training that does not get better, or makes its steps smaller, and keeps the best weights.
+
+    Args:
+        monitor: The entry of the history to be made small.
+        tol: What counts as better must beat the best by more than this.
+        patience: Epochs without improvement that are borne.
+        divide: Divide the step by 5 instead of ending, until it is below 1e-6.
+        keep: Give the model the weights of its best epoch at the end.
+    """
+
+    def __init__(self, monitor: str, tol: float, patience: float, divide: bool, keep: bool) -> None:
+        self.monitor, self.tol, self.patience, self.divide, self.keep = monitor, tol, patience, divide, keep
+        self.best, self.best_epoch, self.settled = math.inf, -1, False
+        self._bad = 0
+        self._weights: dict[str, np.ndarray] | None = None
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        value = logs[self.monitor]
+        self._bad = 0 if value < self.best - self.tol else self._bad + 1
+        if value < self.best:
+            self.best, self.best_epoch = value, epoch
+            if self.keep:
+                self._weights = {k: np.array(v) for k, v in trainer.model.state_dict().items()}
+        if self._bad > self.patience:
+            self._bad = 0
+            if self.divide:
+                for group in trainer.optimizer.param_groups:
+                    group["lr"] /= 5
+                if trainer.optimizer.param_groups[0]["lr"] > 1e-6:
+                    return
+            self.settled = trainer.stopping = True
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._weights is not None:
+            trainer.model.load_state_dict(self._weights)
+            self._weights = None
+
+
+class NetworkEstimator(Estimator):
+    """An estimator around a network, trained by :class:`pyneural.Trainer` with recorded steps."""
+
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float]
+    best_loss_: float
+    n_iter_: int
+    seconds_: list[float]
+    _model: Any  # a module of the subclass
+
+    # Parameters that every such estimator has.
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: int
+    dtype: Any
+
+    _training_constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "solver": (OneOf(("adam", "adamw", "sgd")),),
+        "alpha": (NOT_NEGATIVE,),
+        "batch_size": (OneOf(("auto",)), POSITIVE_COUNT),
+        "learning_rate": (OneOf(("constant", "adaptive")),),
+        "learning_rate_init": (POSITIVE,),
+        "max_iter": (POSITIVE_COUNT,),
+        "shuffle": (BOOLEAN,),
+        "random_state": (SEED,),
+        "tol": (NOT_NEGATIVE,),
+        "verbose": (BOOLEAN, COUNT),
+        "warm_start": (BOOLEAN,),
+        "momentum": (Interval(Real, 0, 1),),
+        "nesterovs_momentum": (BOOLEAN,),
+        "early_stopping": (BOOLEAN,),
+        "validation_fraction": (SHARE,),
+        "beta_1": (Interval(Real, 0, 1, "left"),),
+        "beta_2": (Interval(Real, 0, 1, "left"),),
+        "epsilon": (POSITIVE,),
+        "n_iter_no_change": (POSITIVE_COUNT, OneOf((math.inf,))),
+        "dtype": (OneOf((None,)), OneOf((np.float32, np.float64, "float32", "float64")), Kind((np.dtype,), "a dtype")),
+    }
+
+    def _float(self, rows: np.ndarray) -> np.dtype[Any]:
+        """The dtype of the network: ``dtype``, or that of the rows."""
+        return np.dtype(self.dtype) if self.dtype is not None else rows.dtype
+
+    def _optimizer(self, model: nn.Module, rows: int, total: float) -> optim.Optimizer:
+        """``alpha`` is scikit-learn's: half alpha |W|^2 is added to the loss of a batch's rows, biases left out."""
+        decay = self.alpha * rows / (min(self._batch(rows), rows) * total)
+        weights = [p for p in model.parameters() if p.ndim > 1]
+        others = [p for p in model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": decay}]
+        if others:
+            groups.append({"params": others, "weight_decay": 0.0})
+        lr = float(self.learning_rate_init)
+        if self.solver == "sgd":
+            nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
+            return optim.SGD(groups, lr=lr, momentum=float(self.momentum), nesterov=nesterov)
+        kind = optim.Adam if self.solver == "adam" else optim.AdamW
+        return kind(groups, lr=lr, betas=(float(self.beta_1), float(self.beta_2)), eps=float(self.epsilon))
+
+    def _batch(self, rows: int) -> int:
+        return min(200, rows) if self.batch_size == "auto" else min(int(self.batch_size), rows)
+
+    def _train(
+        self,
+        make: Callable[[], nn.Module],
+        loss: Callable[[nn.Module], Callable[[Any, Tensor], Tensor]],
+        x: np.ndarray,
+        y: np.ndarray | None,
+        *,
+        total: float | None = None,
+        validation: Any = None,
+        metrics: dict[str, Any] | None = None,
+        epochs: int | None = None,
+    ) -> Trainer:
+        """Trains a new model, or the one there is with ``warm_start`` or for a number of ``epochs``, and sets what all
+        estimators tell of their training. ``total`` is the sum of the weights."""
+        n = len(x)
+        going_on = epochs is not None
+        fresh = not hasattr(self, "_model") or not (self.warm_start or going_on)
+        if fresh or not hasattr(self, "_stream"):
+            self._stream = generator_of(self.random_state)
+        with random.preserved() as default:
+            default.set_state(self._stream.get_state())
+            if fresh:
+                self._model = make()
+                self._moments = self._optimizer(self._model, n, n if total is None else total)
+                self.loss_curve_, self.validation_loss_curve_, self.seconds_ = [], [], []
+                self.best_loss_, self.n_iter_, self.t_ = math.inf, 0, 0
+            trainer = Trainer(self._model, loss(self._model), self._moments, metrics)
+            watched = validation is not None
+            patience = math.inf if going_on else self.n_iter_no_change
+            watch = Watch("val_loss" if watched else "loss", self.tol, patience, self._divides(), watched)
+            history = trainer.fit(
+                x,
+                y,
+                epochs=self.max_iter if epochs is None else epochs,
+                batch_size=self._batch(n),
+                validation=validation,
+                callbacks=[watch],
+                shuffle=self.shuffle,
+                progress=bool(self.verbose),
+                scale=None,
+            )
+            self._stream.set_state(default.get_state())
+        self.loss_curve_ = [*self.loss_curve_, *history["loss"]] if history.epochs else self.loss_curve_
+        if watched and history.epochs:
+            self.validation_loss_curve_ = [*self.validation_loss_curve_, *history["val_loss"]]
+        self.seconds_ = [*self.seconds_, *history.seconds]
+        self.best_loss_ = min(self.best_loss_, watch.best)
+        self.n_iter_ += history.epochs
+        self.t_ += history.epochs * n
+        if not going_on and not watch.settled and not history.interrupted and history.epochs == self.max_iter:
+            warnings.warn(
+                f"{type(self).__name__}: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                f"converged yet: the {watch.monitor} still changes by more than tol={self.tol:g}",
+                known(ConvergenceWarning),
+                stacklevel=4,
+            )
+        return trainer
+
+    def _divides(self) -> bool:
+        return self.solver == "sgd" and self.learning_rate == "adaptive"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: a trained network without the moments of its optimiser, from which a later
+        ``partial_fit`` or warm start begins anew."""
+        return {k: v for k, v in vars(self).items() if k != "_moments"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "_model" in state:
+            self._moments = self._optimizer(self._model, 1, 1.0)
+
+
+__all__ = ["ACTIVATION", "ARRAY", "ONE_ACTIVATION", "NetworkEstimator", "Watch", "translated"]
