@@ -1,0 +1,250 @@
+"""Estimators under scikit-learn's own checks, in its tools, and by themselves."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pyneural as pn
+from pyneural import estimators
+from pyneural.estimators import (
+    PCA,
+    Autoencoder,
+    CompetitiveLearning,
+    KMeans,
+    MiniBatchKMeans,
+    MLPClassifier,
+    MLPRegressor,
+    NotFittedError,
+    VariationalAutoencoder,
+)
+from pyneural.estimators.base import Estimator
+
+OURS = [KMeans, MiniBatchKMeans, CompetitiveLearning, PCA, MLPClassifier, MLPRegressor, Autoencoder,
+        VariationalAutoencoder]  # fmt: skip
+
+
+def blobs(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Three clouds of points in the plane and their numbers."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    return np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])[y] + 0.3 * rng.normal(size=(n, 2)), y
+
+
+# ---- without scikit-learn ----
+
+
+def test_scikit_learn_is_not_imported() -> None:
+    code = """
+import sys
+import numpy as np
+from pyneural.estimators import *
+from pyneural import estimators as e
+x = np.random.default_rng(0).normal(size=(40, 3)); y = np.arange(40) % 2
+e.KMeans(2).fit(x).predict(x); e.PCA(2).fit_transform(x); e.MLPClassifier((4,), max_iter=2, tol=0).fit(x, y).score(x, y)
+print([m for m in sys.modules if m.split('.')[0] in ('sklearn', 'scipy', 'joblib')])
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_parameters_are_stored_read_and_set(kind: type[Any]) -> None:
+    e = kind()
+    assert set(e.get_params()) == set(kind._parameter_names())
+    assert repr(e) == f"{kind.__name__}()"
+    assert e.set_params(random_state=3) is e
+    assert repr(e) == f"{kind.__name__}(random_state=3)"
+    with pytest.raises(ValueError, match="Invalid parameter 'wrong' for estimator"):
+        e.set_params(wrong=1)
+    with pytest.raises(NotFittedError, match="not fitted yet; call fit first"):
+        (e.predict if hasattr(e, "predict") else e.transform)(np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_every_parameter_has_a_constraint_that_is_kept(kind: type[Any]) -> None:
+    x, y = blobs()
+    for name in kind._parameter_names():
+        assert name in kind._constraints, name
+        with pytest.raises(ValueError, match=rf"{kind.__name__}: {name} must be"):
+            kind().set_params(**{name: object()}).fit(x, y)
+
+
+@pytest.mark.parametrize("kind", OURS)
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.array([[1.0, np.nan], [2.0, 3.0]]), r"contains NaN or infinity \(1 in all, the first is NaN at \[0, 1\]\)"),
+        (np.ones(3), "Expected 2D array, got 1D array"),
+        (np.ones((0, 2)), r"0 sample\(s\)"),
+        (np.ones((4, 2)) * 1j, "Complex data not supported"),
+    ],
+)
+def test_bad_rows_are_refused(kind: type[Any], bad: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind().fit(bad, np.zeros(len(bad)))
+
+
+# ---- scikit-learn's checks ----
+
+
+def skipped_here(reason: str) -> bool:
+    """What scikit-learn itself cannot check in this environment: without pandas, or without its switch for array
+    libraries."""
+    return "pandas is not installed" in reason or "SCIPY_ARRAY_API is not set" in reason
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_check_estimator(kind: type[Any]) -> None:
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = checks.check_estimator(kind(), on_fail=None, on_skip=None)
+    bad = [(r["check_name"], r["status"], str(r["exception"])) for r in results if r["status"] != "passed"]
+    bad = [b for b in bad if b[1] != "skipped" or not skipped_here(b[2])]
+    assert not bad
+    assert len(results) > 40
+
+
+@pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans, CompetitiveLearning])
+def test_checks_of_clusterers(kind: type[Any]) -> None:
+    """scikit-learn runs these only for heirs of its own class."""
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    for check in (checks.check_clustering, checks.check_clusterer_compute_labels_predict):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check(kind.__name__, kind())
+
+
+@pytest.mark.parametrize("kind", [KMeans, PCA, Autoencoder])
+def test_names_of_outputs(kind: type[Any]) -> None:
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checks.check_transformer_get_feature_names_out(kind.__name__, kind())
+
+
+class Frame:
+    """As much of a data frame as estimators look at."""
+
+    def __init__(self, values: np.ndarray, columns: list[str]) -> None:
+        self.values, self.columns = values, columns
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.values, dtype)
+
+
+def test_names_of_columns() -> None:
+    x, _ = blobs()
+    e = KMeans(3, random_state=0).fit(Frame(x, ["a", "b"]))
+    assert e.feature_names_in_.tolist() == ["a", "b"]
+    e.predict(Frame(x, ["a", "b"]))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        e.predict(Frame(x, ["b", "a"]))
+    with pytest.raises(
+        ValueError, match="unseen at fit time:\n- c\nFeature names seen at fit time, yet"
+    ):
+        e.predict(Frame(x, ["a", "c"]))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        e.predict(x)
+    with pytest.raises(TypeError, match="string names"):
+        e.fit(Frame(x, ["a", 1]))  # type: ignore[list-item]
+    e.fit(x)
+    assert not hasattr(e, "feature_names_in_")
+    with pytest.warns(UserWarning, match="was fitted without feature names"):
+        e.predict(Frame(x, ["a", "b"]))
+
+
+# ---- scikit-learn's tools ----
+
+
+def test_pipeline_search_and_validation() -> None:
+    pytest.importorskip("sklearn")
+    from sklearn.base import clone, is_classifier, is_clusterer
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+    from sklearn.pipeline import make_pipeline
+
+    x, y = blobs()
+    e = make_pipeline(PCA(2), MLPClassifier((8,), max_iter=30, learning_rate_init=0.02, tol=0, random_state=0))
+    assert is_classifier(e)
+    assert is_clusterer(KMeans())
+    assert not is_classifier(KMeans())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*hasn't converged.*")
+        assert cross_val_score(e, x, y, cv=3).min() > 0.9
+        found = GridSearchCV(e, {"mlpclassifier__hidden_layer_sizes": [(2,), (8,)]}, cv=3, n_jobs=2).fit(x, y)
+    assert found.best_score_ > 0.9
+    assert clone(e).get_params()["mlpclassifier"].max_iter == 30
+    assert "MLPClassifier" in e._repr_html_()
+
+
+def test_set_output_makes_frames() -> None:
+    pandas = pytest.importorskip("pandas")
+    x, _ = blobs()
+    frame = pandas.DataFrame(x, columns=["a", "b"], index=np.arange(len(x)) + 7)
+    out = PCA(2).set_output(transform="pandas").fit_transform(frame)
+    assert list(out.columns) == ["pca0", "pca1"]
+    assert list(out.index) == list(frame.index)
+
+
+def test_set_output_knows_three_containers() -> None:
+    with pytest.raises(ValueError, match="'default', 'pandas' or 'polars'"):
+        PCA().set_output(transform="lists")
+    e = PCA().set_output(transform="default").set_output()
+    assert isinstance(e.fit_transform(blobs()[0]), np.ndarray)
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_pickle_and_joblib(kind: type[Any], tmp_path: Any) -> None:
+    x, y = blobs()
+    e = kind(random_state=0)
+    if "max_iter" in e.get_params() and hasattr(e, "solver"):
+        e.set_params(max_iter=3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(hasn't converged|fewer than n_clusters).*")
+        e.fit(x, y)
+    use = "predict" if hasattr(e, "predict") else "transform"
+    expected = getattr(e, use)(x)
+    copies = [pickle.loads(pickle.dumps(e))]
+    if (joblib := pytest.importorskip("joblib")) is not None:
+        joblib.dump(e, tmp_path / "e")
+        copies.append(joblib.load(tmp_path / "e"))
+    for copy in copies:
+        np.testing.assert_array_equal(getattr(copy, use)(x), expected)
+
+
+def test_beside_torch() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    code = """
+import warnings; warnings.simplefilter("ignore")
+import torch, numpy as np
+torch.ones(300, 300) @ torch.ones(300, 300)
+from sklearn.model_selection import GridSearchCV
+from pyneural.estimators import KMeans, MLPClassifier
+x = np.random.default_rng(0).normal(size=(60, 3)); y = (x[:, 0] > 0).astype(int)
+g = GridSearchCV(MLPClassifier((4,), max_iter=5, random_state=0), {"alpha": [0.0, 0.1]}, cv=2, n_jobs=2).fit(x, y)
+KMeans(3, random_state=0).fit(x); (torch.ones(300, 300) @ torch.ones(300, 300)).sum()
+print("ok", len(g.cv_results_["params"]))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "ok 2", done.stderr
+
+
+def test_errors_are_scikit_learns_too() -> None:
+    exceptions = pytest.importorskip("sklearn.exceptions")
+    with pytest.raises(exceptions.NotFittedError) as caught:
+        KMeans().predict(np.ones((2, 2)))
+    assert isinstance(caught.value, NotFittedError)
+
+
+def test_lazy_name() -> None:
+    assert pn.estimators is estimators
+    assert issubclass(KMeans, Estimator)
