@@ -154,4 +154,5 @@ PYBIND11_MODULE(_kernels, m) {
         "order in which products of one row are summed (m = 1, no c).\n"
         "Returns: a new (m, n) array. Raises: TypeError for other dtypes, ValueError for shapes that do not fit.");
   bind_kmeans(m);
+  bind_svm(m);
 }

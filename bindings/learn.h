@@ -3,3 +3,4 @@
 #include <pybind11/pybind11.h>
 
 void bind_kmeans(pybind11::module_& m);
+void bind_svm(pybind11::module_& m);

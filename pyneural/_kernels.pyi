@@ -3,10 +3,11 @@
 Kernels on NumPy arrays, the instruction set and the threads in use.
 """
 from __future__ import annotations
+import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['KMeansRows', 'available_isas', 'compiler', 'copy_memory', 'current_isa', 'gemm', 'multiply_adds', 'num_threads', 'read_memory', 'set_isa', 'set_num_threads']
+__all__: list[str] = ['KMeansRows', 'available_isas', 'compiler', 'copy_memory', 'current_isa', 'gemm', 'multiply_adds', 'num_threads', 'read_memory', 'set_isa', 'set_num_threads', 'svm_decide', 'svm_fit', 'svm_kernel']
 class KMeansRows:
     """
     Rows (n, d) of float32, float64 or uint8, C-contiguous, for k-means; float64 weights (n,).
@@ -76,5 +77,21 @@ def set_isa(name: str) -> None:
 def set_num_threads(threads: typing.SupportsInt | typing.SupportsIndex) -> None:
     """
     Sets the number of threads for later loops (at least 1).
+    """
+def svm_decide(x: numpy.ndarray, vectors: typing.Any, kernel: tuple, centre: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None, first: collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], coefficients: typing.Annotated[numpy.typing.ArrayLike, numpy.float64], rho: typing.Annotated[numpy.typing.ArrayLike, numpy.float64]) -> numpy.typing.NDArray[numpy.float64]:
+    """
+    Decision values (rows, pairs), float64, of one-vs-one machines or of one regression.
+    """
+def svm_fit(x: numpy.ndarray, kernel: tuple, centre: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None, problems: collections.abc.Sequence[tuple[typing.Annotated[numpy.typing.ArrayLike, numpy.int64], typing.Annotated[numpy.typing.ArrayLike, numpy.float64], typing.Annotated[numpy.typing.ArrayLike, numpy.float64], typing.Annotated[numpy.typing.ArrayLike, numpy.float64]]], tolerance: typing.SupportsFloat | typing.SupportsIndex, shrinking: bool, cache_bytes: typing.SupportsInt | typing.SupportsIndex, max_iterations: typing.SupportsInt | typing.SupportsIndex, max_seconds: typing.SupportsFloat | typing.SupportsIndex, report: typing.Any) -> list:
+    """
+    Solves problems (row, linear, low, high) over the rows of x, or over a kernel matrix.
+    
+    Args: x (n, d) or (n, n), float32 or float64; kernel (name, degree, gamma, coef0); centre (d,) that is taken
+    off each row, or None; report(done, problems, iterations, gap, seconds) or None, False stops.
+    Returns: for each problem (beta, rho, gap, objective, iterations, status).
+    """
+def svm_kernel(a: numpy.ndarray, b: numpy.ndarray, kernel: tuple, centre: typing.Annotated[numpy.typing.ArrayLike, numpy.float64] | None = None) -> numpy.ndarray:
+    """
+    Kernel values (rows of a, rows of b), in float32 if both are.
     """
 compiler: str = 'GNU 12.2.0 -O3 -DNDEBUG -ffp-contract=off'

@@ -12,3 +12,5 @@ from .cluster import MiniBatchKMeans as MiniBatchKMeans
 from .decomposition import PCA as PCA
 from .network import MLPClassifier as MLPClassifier
 from .network import MLPRegressor as MLPRegressor
+from .svm import SVC as SVC
+from .svm import SVR as SVR

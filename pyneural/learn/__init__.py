@@ -1,4 +1,5 @@
-"""Classical learning: k-means, competitive learning, principal components, and the eigen-solver behind them."""
+"""Classical learning: k-means, competitive learning, principal components and the eigen-solver behind them,
+support vector machines."""
 
 from .competitive import CompetitiveLayer as CompetitiveLayer
 from .competitive import Move as Move
@@ -10,3 +11,10 @@ from .minibatch import MiniBatch as MiniBatch
 from .pca import PrincipalComponents as PrincipalComponents
 from .pca import pca as pca
 from .randomized import randomized_pca as randomized_pca
+from .svm import Kernel as Kernel
+from .svm import Limits as Limits
+from .svm import Machines as Machines
+from .svm import svc as svc
+from .svm import svr as svr
+from .svm_dual import DualSolution as DualSolution
+from .svm_dual import solve_dual as solve_dual

@@ -9,6 +9,7 @@ from .codes import code_scatter
 from .curves import learning_curves, lines
 from .images import image_grid, originals_over_reconstructions, weight_images
 from .latent import latent_lattice
+from .regions import decision_regions, regularisation_path
 from .style import CLASSES, INK, LINES, new, style
 from .surfaces import contour, slice_line, slice_lines, surface
 from .tables import confusion_table, heat_map
@@ -20,6 +21,7 @@ __all__ = [
     "code_scatter",
     "confusion_table",
     "contour",
+    "decision_regions",
     "heat_map",
     "image_grid",
     "latent_lattice",
@@ -27,6 +29,7 @@ __all__ = [
     "lines",
     "new",
     "originals_over_reconstructions",
+    "regularisation_path",
     "slice_line",
     "slice_lines",
     "style",
