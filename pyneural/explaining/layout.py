@@ -21,6 +21,7 @@ class Item:
     along: float
     across: float
     late: bool = False  # stands at the end of its layer, not at the beginning
+    weight: float = 1.0  # how much a straight line through it counts
     layer: int = 0
     order: float = 0.0
     position: float = 0.0  # of its centre, across
@@ -152,7 +153,8 @@ def _place(rows: list[list[Item]]) -> None:
             wanted = []
             for item in row:
                 near = (item.before if down else item.after) or item.before or item.after
-                wanted.append(sum(n.position for n in near) / len(near) if near else item.position)
+                weight = sum(n.weight for n in near)
+                wanted.append(sum(n.position * n.weight for n in near) / weight if near else item.position)
             _settle(row, wanted)
     left = min((i.position - i.across / 2 for row in rows for i in row), default=0.0)
     for row in rows:
@@ -161,23 +163,23 @@ def _place(rows: list[list[Item]]) -> None:
 
 
 def _settle(row: list[Item], wanted: list[float]) -> None:
-    """Positions nearest to the wanted ones, in the least-squares sense, at which neighbours keep their distance."""
+    """Positions nearest to the wanted ones, in weighted least squares, at which neighbours keep their distance."""
     offsets, at = [], 0.0
     for i, item in enumerate(row):
         if i:
             at += (row[i - 1].across + item.across) / 2 + GAP_ACROSS
         offsets.append(at)
-    blocks: list[list[float]] = []  # sum, count: pool adjacent violators
-    for w, o in zip(wanted, offsets, strict=True):
-        blocks.append([w - o, 1.0])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
+    blocks: list[tuple[float, float, int]] = []  # sum, weight, count: pool adjacent violators
+    for item, w, o in zip(row, wanted, offsets, strict=True):
+        block = ((w - o) * item.weight, item.weight, 1)
+        while blocks and blocks[-1][0] / blocks[-1][1] > block[0] / block[1]:
+            total, weight, count = blocks.pop()
+            block = (block[0] + total, block[1] + weight, block[2] + count)
+        blocks.append(block)
     k = 0
-    for total, count in blocks:
-        for _ in range(int(count)):
-            row[k].position = total / count + offsets[k]
+    for total, weight, count in blocks:
+        for _ in range(count):
+            row[k].position = total / weight + offsets[k]
             k += 1
 
 

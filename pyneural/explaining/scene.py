@@ -15,6 +15,7 @@ from .values import Value
 MOST = 200
 SIZE, LINE, LETTER = 11.0, 14.0, 6.82  # of the letters: height, distance of lines, width (monospaced)
 _PAD = 7.0
+_STRAIGHT = 20.0  # chains of calls are drawn straight, leaves stand aside
 _MOST_RIGHT = 7  # layers of calls that are still drawn from left to right
 
 
@@ -252,9 +253,11 @@ def _placed(boxes: list[Box], edges: list[Edge]) -> Scene:
     items = {id(b): Item(b.height, b.width) if down else Item(b.width, b.height) for b in boxes}
     for box in boxes:
         items[id(box)].late = box.leaf is not None  # near what uses it
+        items[id(box)].weight = 1.0 if box.leaf is not None else _STRAIGHT
     links = []
     for edge in edges:
         label = Item(edge.height, edge.width) if down else Item(edge.width, edge.height)
+        label.weight = 1.0 if edge.source.leaf is not None else _STRAIGHT
         links.append(Link(items[id(edge.source)], None if edge.target is None else items[id(edge.target)], label))
     # A leaf stands before its first use, so that links go forward in the list.
     along, across = arrange(_forward(boxes, edges, items), links)
