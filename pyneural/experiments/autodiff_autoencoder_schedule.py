@@ -81,7 +81,7 @@ def start(e: Run, sizes: tuple[int, int, int], count: int) -> Arrays:
     """Random parameters and samples in (0, 1), one per column."""
     d, h, _ = sizes
     shapes = {"W1": (h, d), "b1": (h, 1), "W2": (d, h), "b2": (d, 1)}
-    return {k: e.rng.normal(size=s) for k, s in shapes.items()} | {"x": e.rng.uniform(0.1, 0.9, size=(d, count))}
+    return {k: 0.5 * e.rng.normal(size=s) for k, s in shapes.items()} | {"x": e.rng.uniform(0.1, 0.9, size=(d, count))}
 
 
 def tensors(arrays: Arrays) -> list[pn.Tensor]:
