@@ -103,6 +103,7 @@ def torch_like(name: str, fixed: bool) -> SimpleNamespace:
         tensor=top.from_numpy,
         randn=(lambda *shape: top.from_numpy(fixed_noise(*shape))) if fixed else top.randn,
         cross_entropy=functional.cross_entropy,
+        exp=top.exp,
         mse=functional.mse_loss,
         squares=lambda a, b: functional.mse_loss(a, b, reduction="sum"),
     )
@@ -193,6 +194,7 @@ def jax_library(fixed: bool, key: Any) -> SimpleNamespace:
     return SimpleNamespace(
         randn=(lambda *shape: fixed_noise(*shape)) if fixed else (lambda *shape: jax.random.normal(key, shape)),
         cross_entropy=cross_entropy,
+        exp=jnp.exp,
         mse=lambda a, b: jnp.square(a - b).mean(),
         squares=lambda a, b: jnp.square(a - b).sum(),
     )

@@ -7,6 +7,7 @@ lose. Every cell and fold has a random stream of its own, so that results do not
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import queue
@@ -29,7 +30,7 @@ from .training import History, Trainer
 __all__ = ["GridSearch", "k_fold"]
 
 #: Parameters of a grid that are given to Trainer.fit; all others make the Trainer.
-_OF_FIT = ("batch_size",)
+_OF_FIT = "batch_size"
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -91,7 +92,7 @@ class GridSearch:
 
     Args:
         make: Called with the parameters of a cell, as keywords, gives a new :class:`pyneural.Trainer`. ``batch_size``
-            is not given to it but to ``Trainer.fit``.
+            goes to ``Trainer.fit``, and to this function only if it has a parameter of that name.
         param_grid: Name -> values to try; or a list of such grids. Cells come in the order of ``itertools.product``.
         cv: Number of folds, or a list of pairs (training rows, test rows).
         stratified: Whether folds keep the shares of classes; None: if y holds integers, (N,).
@@ -143,6 +144,7 @@ class GridSearch:
         if n_jobs is not None and n_jobs != -1 and n_jobs < 1:
             raise ValueError(f"GridSearch: n_jobs must be at least 1, or -1 for all threads, got {n_jobs}")
         self.make = make
+        self._takes_batch = _OF_FIT in inspect.signature(make).parameters
         self.cells = _cells(param_grid)
         self.cv = cv if isinstance(cv, int) else [(np.asarray(a), np.asarray(b)) for a, b in cv]
         self.stratified = stratified
@@ -193,11 +195,11 @@ class GridSearch:
 
         def train(params: dict[str, Any], rows: Any, seed: int, listeners: list[Callback], held: Any) -> Trainer:
             with random.using(random.Generator(int(seed))):
-                trainer = self.make(**{k: v for k, v in params.items() if k not in _OF_FIT})
+                trainer = self.make(**{k: v for k, v in params.items() if k != _OF_FIT or self._takes_batch})
                 if not isinstance(trainer, Trainer):
                     raise TypeError(f"GridSearch: make must give a Trainer, got {type(trainer).__name__}")
                 more = listeners + list(callbacks(trainer) if callbacks else ())
-                of_fit = options | {k: v for k, v in params.items() if k in _OF_FIT}
+                of_fit = options | {k: v for k, v in params.items() if k == _OF_FIT}
                 part = (x, y) if rows is None else (x[rows], y[rows])
                 trainer.fit(
                     *part, stages[-1], validation=held, callbacks=more, scale=scale, progress=False, **of_fit

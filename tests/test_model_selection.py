@@ -152,6 +152,19 @@ def test_a_failing_cell_leaves_its_error_and_the_others():
     assert "no such luck" in str(search)
 
 
+def test_make_is_told_the_batch_size_if_it_asks():
+    told = []
+
+    def asking(lr, batch_size):
+        told.append(batch_size)
+        return make(lr=lr)
+
+    search = GridSearch(asking, {"lr": [1e-2], "batch_size": [30, 15]}, cv=2, refit=False)
+    search.fit(X, Y, epochs=1, progress=False)
+    assert sorted(told) == [15, 15, 30, 30]
+    assert [row[0].steps for row in search.histories] == [2, 3]
+
+
 def test_all_cells_failing_is_an_error_with_its_cause():
     search = GridSearch(make, {"learning_rate": [1.0, 2.0]}, cv=2)
     with pytest.raises(ValueError, match=r"all 2 cells failed; the first: .*learning_rate") as caught:
