@@ -494,7 +494,12 @@ def test_statistics_and_small_pictures():
     assert s["picture"]["rows"] == 16
     a[1, 1] = np.nan
     assert Value(a).summary["nonfinite"] == 1
-    assert Value(a).summary["mean"] == pytest.approx(np.nanmean(a), rel=1e-3)
+    assert Value(a).summary["mean"] == pytest.approx(np.nanmean(a), rel=1e-12)
+    assert Value(a + 5).summary["low"] == np.nanmin(a + 5)
+    assert Value(np.full(50, np.inf)).line() == "(50,) all NaN or inf"
+    far = (1000 + a[2:] / 100).astype(np.float32)
+    assert Value(far).summary["deviation"] == pytest.approx(far.std(dtype=np.float64), rel=1e-4)
+    json.dumps(Value(np.full((20, 20), 1e308)).to_dict(), allow_nan=False)
     assert Value(np.zeros((0, 3))).summary is None
     assert Value(np.ones((4, 3, 20, 20), np.float32)).summary["picture"]["rows"] == 16
     assert "mean 1" in Value(np.ones(FEW + 1)).line()

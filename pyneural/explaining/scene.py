@@ -15,7 +15,7 @@ from .values import Value
 MOST = 200
 SIZE, LINE, LETTER = 11.0, 14.0, 6.82  # of the letters: height, distance of lines, width (monospaced)
 _PAD = 7.0
-_STRAIGHT = 20.0  # chains of calls are drawn straight, leaves stand aside
+_STRAIGHT = 200.0  # chains of calls are drawn straight, leaves stand aside
 _MOST_RIGHT = 7  # layers of calls that are still drawn from left to right
 
 

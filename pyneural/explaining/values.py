@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ class Value:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """Least, greatest, mean, standard deviation, the numbers of zeros and of NaN or infinite values, and a picture.
+        """Least, greatest, mean and standard deviation of what is finite; how many are 0, and not finite; a picture.
 
         The picture has at most 16 x 32 cells, means over blocks of the last axis against the others (of the first
         sample where there are more than two axes), as bytes: 0 is -scale, 128 is 0, 255 is scale. None if the numbers
@@ -85,6 +84,8 @@ class Value:
         s = self.summary
         if s is None:
             return f"{self.dtype} {tuple(self.shape)}".strip() + ("" if self.size == 0 else ", not kept")
+        if s["nonfinite"] == self.size:
+            return f"{tuple(self.shape)} all NaN or inf"
         text = f"{tuple(self.shape)} {number(s['low'], digits)} to {number(s['high'], digits)}"
         text += f", mean {number(s['mean'], digits)}, sd {number(s['deviation'], digits)}"
         if s["nonfinite"]:
@@ -108,24 +109,25 @@ class Value:
 
 def _summarise(a: np.ndarray) -> dict[str, Any]:
     real = a.astype(np.float32) if a.dtype.kind in "bui" else a
+    finite = real
     total = float(real.sum(dtype=np.float64))
-    nonfinite = 0
     if not math.isfinite(total):
-        finite = np.isfinite(real)
-        nonfinite = int(a.size - finite.sum())
-        real = np.where(finite, real, 0)
-        total = float(real.sum(dtype=np.float64))
-    mean = total / max(a.size - nonfinite, 1)
-    squares = float(np.einsum("i,i->", real.ravel(), real.ravel(), dtype=np.float64)) if a.size <= 4096 else float(
-        np.dot(real.ravel(), real.ravel()))  # fmt: skip
-    deviation = math.sqrt(max(squares / max(a.size - nonfinite, 1) - mean * mean, 0.0))
-    low, high = float(real.min()), float(real.max())
+        whole = np.isfinite(real)
+        finite, real = real[whole], np.where(whole, real, 0)
+        total = float(finite.sum(dtype=np.float64))
+    mean = low = high = deviation = 0.0
+    if finite.size:
+        mean, low, high = total / finite.size, float(finite.min()), float(finite.max())
+        centred = (finite - finite.dtype.type(mean)).ravel()
+        deviation = math.sqrt(float(np.dot(centred, centred)) / finite.size)
     cells, rows = _cells(real)
+    cells = np.nan_to_num(cells)
     scale = float(np.abs(cells).max()) or 1.0
     shades = np.clip(np.rint(cells / scale * 127) + 128, 0, 255).astype(np.uint8)
     picture = {"rows": rows, "scale": scale, "cells": base64.b64encode(shades.tobytes()).decode("ascii")}
-    return {"low": low, "high": high, "mean": mean, "deviation": deviation,
-            "zeros": int(a.size - np.count_nonzero(a)), "nonfinite": nonfinite, "picture": picture}  # fmt: skip
+    numbers = {"low": low, "high": high, "mean": mean, "deviation": deviation}
+    counts = {"zeros": int(a.size - np.count_nonzero(a)), "nonfinite": a.size - finite.size}
+    return {**{name: _plain(x) for name, x in numbers.items()}, **counts, "picture": picture}
 
 
 def _cells(a: np.ndarray) -> tuple[np.ndarray, int]:
@@ -164,21 +166,4 @@ def _nested(a: np.ndarray, digits: int) -> str:
     return "[" + ", ".join(_nested(np.asarray(x), digits) for x in a) + "]"
 
 
-def equal(a: Value | None, b: Value | None) -> bool:
-    """The same shape, dtype and bits (where both numbers are known)."""
-    if a is None or b is None:
-        return a is b
-    if (a.shape, a.dtype) != (b.shape, b.dtype) or a.array is None or b.array is None:
-        return False
-    return a.array.tobytes() == b.array.tobytes()
-
-
-def total(values: Sequence[np.ndarray]) -> np.ndarray:
-    """The sum in the given order, as autodiff adds messages up."""
-    result = values[0]
-    for v in values[1:]:
-        result = result + v
-    return result
-
-
-__all__ = ["FEW", "Value", "equal", "number", "total"]
+__all__ = ["FEW", "MINUS", "Value", "number"]
