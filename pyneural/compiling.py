@@ -19,6 +19,7 @@ from ._engine import CaptureError
 from ._surroundings import watch
 from .autodiff import is_grad_enabled
 from .nn.module import Module
+from .random import generator_or_default
 from .tensor import Tensor, from_numpy
 
 #: Recordings of one kind of call that may differ before it is given up; the first ones set up state (optimisers'
@@ -72,7 +73,7 @@ class Compiled:
             results: list[Tensor] = []
             shape = _flatten(self.step(*args, **kwargs), results, what="the step returns")
             return _unflatten(shape, iter([_handed_out(r) for r in results]))
-        key = (structure, _kind(tensors), is_grad_enabled())
+        key = (structure, _kind(tensors), _mode())
         with self._lock:
             recording = self._find(key)
             if recording is None:
@@ -273,7 +274,7 @@ class Compiled:
             dtype = t.dtype if t is not None else (np.int64 if s.dtype.kind in "iu" else s.dtype)
             kinds.append((shape, _engine.dtype_code(dtype), _dense_strides(shape), None, 0))
         structure = (tuple, ((tuple, (_LEAF,) * len(kinds)), (dict, ())))
-        return structure, tuple(kinds), is_grad_enabled()
+        return structure, tuple(kinds), _mode()
 
     def __repr__(self) -> str:
         return f"<compiled {_where(self.step)}: {len(self.programs)} programs>"
@@ -423,6 +424,11 @@ def _unflatten(structure: Any, tensors: Any) -> Any:
         return {k: _unflatten(v, tensors) for k, v in structure[1]}
     values = [_unflatten(v, tensors) for v in structure[1]]
     return values if kind is list else (tuple(values) if kind is tuple else kind(*values))
+
+
+def _mode() -> tuple:
+    """What a program relies on of the thread: whether gradients are recorded, and which generator noise comes from."""
+    return is_grad_enabled(), generator_or_default(None)
 
 
 def _kind(tensors: list[Tensor]) -> tuple:

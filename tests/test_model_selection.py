@@ -284,6 +284,31 @@ def test_a_thread_draws_from_the_generator_that_it_uses():
     assert pn.random.get_rng_state().tolist() == [7, 0]
 
 
+def test_replays_draw_from_the_generator_in_use():
+    step = pn.compile(lambda x: x + pn.randn(3))
+    zero = pn.zeros(3)
+    with pn.random.using(pn.Generator(1)):
+        for _ in range(4):
+            step(zero)
+    pn.manual_seed(3)
+    expected = [pn.randn(3).tolist() for _ in range(5)]
+    pn.manual_seed(3)
+    assert [step(zero).tolist() for _ in range(5)] == expected
+    assert sum(r.replays for r in step.programs) >= 3
+
+
+def test_the_best_trainer_goes_on_from_seeds_as_any_other():
+    search = GridSearch(make, {"lr": [1e-2]}, cv=2).fit(X, Y, epochs=2, progress=False)
+    state = {name: np.array(value) for name, value in search.best_model.state_dict().items()}
+    losses = []
+    for _ in range(2):
+        search.best_model.load_state_dict(state)
+        optimizer = optim.SGD(search.best_model.parameters(), lr=0.1)
+        search.best_trainer.optimizer = optimizer
+        losses.append(search.best_trainer.fit(X, Y, epochs=3, seed=8, progress=False)["loss"])
+    assert losses[0] == losses[1]
+
+
 # ---- measures ----
 
 

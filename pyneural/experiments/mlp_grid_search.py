@@ -73,10 +73,10 @@ def run(e: Run) -> None:
         """
         Open in the source: the number of epochs, the folds, the score. Chosen: the network of `mlp-activations`, 100
         epochs, stratified folds of the 8,000 training images, macro F1, momentum 0.9 for SGD. Every setting is also
-        scored after 10 and 30 epochs of the same training, and 30 fit the source better: there Adam with 2e-4 leads 2e-5
-        by 5 to 9 points of F1, after 100 epochs by 1 to 2, and the loss of the refit is near the printed one, while
-        after 100 epochs the net has overfitted. The printed loss is therefore compared with the lowest validation loss
-        of the refit; the figure shows both. The three batch sizes differ by less than the folds do.
+        scored after 10 and 30 epochs of the same training, and 30 fit the source better: there Adam with 2e-4 leads
+        2e-5 by 5 to 9 points of F1, after 100 epochs by 1 to 2, and the loss of the refit is near the printed one,
+        while after 100 epochs the net has overfitted. The printed loss is therefore compared with the lowest validation
+        loss of the refit; the figure shows both. The three batch sizes differ by less than the folds do.
         """
     )
 
