@@ -87,7 +87,9 @@ def _matrix(value: Value) -> str:
     return rf"\text{{{escaped(value.line().replace(MINUS, '-'))}}}"
 
 
-def _number(x: float) -> str:
+def _number(x: float | bool) -> str:
+    if isinstance(x, bool):
+        return rf"\mathrm{{{x}}}"
     text = number(x).replace(MINUS, "-")
     if text in ("inf", "-inf"):
         return text.replace("inf", r"\infty")
