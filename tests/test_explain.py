@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -635,3 +636,27 @@ def test_leaves_changed_in_place_between_two_uses():
     same(e["state\N{PRIME}"].value, np.full(3, 2.0))
     same(e["x"].gradient, np.full(3, 2.0))
     assert [u.op for u in e.updates] == ["assign"]
+
+
+def test_other_threads_are_not_heard():
+    x = tensor(3).requires_grad_()
+    go, done = threading.Event(), threading.Event()
+
+    def elsewhere():
+        go.wait(10)
+        (x * x).exp().sum().backward()
+        done.set()
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+
+    def f(x):
+        y = x.exp()
+        go.set()
+        assert done.wait(10)
+        return y.sum()
+
+    e = pn.explain(f, x)
+    other.join()
+    assert [n.op for n in e] == ["exp", "sum"]
+    assert len(e.walks) == 1
