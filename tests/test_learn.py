@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyneural.learn import pca, symmetric_eigen
+from pyneural.learn import linear_discriminants, pca, symmetric_eigen
 
 HUGE, TINY = 1e200, 1e-200  # their squares are no numbers
 
@@ -165,3 +165,33 @@ def test_pca_refuses(rows):
         found.transform(np.zeros((1, 3)))
     with pytest.raises(ValueError, match="inverse_transform: x must be rows of 2 numbers"):
         found.inverse_transform(np.zeros((1, 3)))
+
+
+def test_discriminants_part_classes_whatever_else_varies():
+    rng = np.random.default_rng(0)
+    labels = np.arange(900) % 3
+    x = rng.normal(size=(900, 6)) * [20, 10, 1, 0.1, 1, 1]
+    x[:, 3] += 0.6 * labels
+    x[:, 2] += 3.0 * (labels == 1)
+    turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    directions = linear_discriminants(x @ turn, labels)
+    assert directions.shape == (6, 2)
+    seen = x @ turn @ directions
+    inner = seen - np.array([seen[labels == c].mean(axis=0) for c in range(3)])[labels]
+    np.testing.assert_allclose(inner.T @ inner / len(x), np.eye(2), atol=1e-9)
+    # The found plane is that of the third and the fourth feature.
+    share = np.linalg.norm((turn @ directions)[[2, 3]] * [[1], [0.1]], axis=0)
+    np.testing.assert_allclose(share, 1, atol=0.02)
+    one = linear_discriminants(np.array([[0.0, 1], [0, 2], [1, 1], [1, 2]]), ["a", "a", "b", "b"], 1)
+    assert np.isfinite(one).all()
+    assert abs(one[0, 0]) > 100 * abs(one[1, 0])
+
+
+def test_discriminants_refuse():
+    x = np.zeros((4, 3))
+    with pytest.raises(ValueError, match=r"linear_discriminants: x \(4, 3\) and labels \(3,\), expected"):
+        linear_discriminants(x, [0, 1, 0])
+    with pytest.raises(ValueError, match="labels hold 1 classes, at least 2 are needed"):
+        linear_discriminants(x, [2, 2, 2, 2])
+    with pytest.raises(ValueError, match="components is 4, expected between 1 and 3"):
+        linear_discriminants(x, [0, 1, 0, 1], 4)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 import pyneural as pn
-from pyneural import environment, nn, optim, plots, report
+from pyneural import environment, models, nn, optim, plots, report
 from pyneural.experiments.frame import DataMissing as DataMissing
 from pyneural.experiments.frame import Experiment, Images, Listener, Run, load_images
+from pyneural.learn import linear_discriminants, pca
 
 CLASSES = 10
 CODE = 8
@@ -50,9 +51,9 @@ def run(
         sections = [_show_data(e, images, name)]
         section, accuracy = _classify(e, images, name)
         sections.append(section)
-        section, codes, decoder = _compress(e, images, name)
+        section, codes, net = _compress(e, images, name)
         sections.append(section)
-        section, purity = _cluster(e, images, codes, decoder)
+        section, purity = _cluster(e, images, codes, net)
         sections.append(section)
         seconds = time.perf_counter() - start
         page = _write_page(e, sections, name, seconds)
@@ -137,20 +138,23 @@ def _classify(e: Run, images: Images, name: str) -> tuple[dict[str, Any], dict[s
     return {"title": "Which digit?", "text": text, "tables": ["accuracy"], "figures": [*figures, "weights"]}, accuracy
 
 
-def _compress(e: Run, images: Images, name: str) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray], nn.Module]:
+def _compress(
+    e: Run, images: Images, name: str
+) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray], models.Autoencoder]:
     """An autoencoder of 784-256-CODE-256-784 units, beside the best linear compression to as many numbers."""
     x, x_test = images.flat()
-    encoder = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, CODE))
-    decoder = nn.Sequential(nn.Linear(CODE, 256), nn.ReLU(), nn.Linear(256, 784), nn.Sigmoid())
-    net = nn.Sequential(encoder, decoder)
+    net = models.Autoencoder((784, 256, CODE), output_activation="sigmoid")
     trainer = pn.Trainer(net, nn.MSELoss(), optim.Adam(net.parameters(), lr=2e-3))
     history = _fit(e, trainer, "autoencoder", x, None, x_test, AUTOENCODER_EPOCHS[name])
     rebuilt = np.asarray(trainer.predict(x_test))
-    mean = x.mean(axis=0)
-    _, directions = np.linalg.eigh(np.cov(x.T))
-    axes = directions[:, -CODE:].astype(np.float32)
-    linear = mean + (x_test - mean) @ axes @ axes.T
-    errors = {"mean image": mean[None], f"{CODE} principal components": linear, f"autoencoder, {CODE} numbers": rebuilt}
+    e.status("principal components of the images")
+    found = pca(x, CODE)
+    linear = found.inverse_transform(found.transform(x_test))
+    errors = {
+        "mean image": found.mean[None],
+        f"{CODE} principal components": linear,
+        f"autoencoder, {CODE} numbers": rebuilt,
+    }
     e.table(
         "compression",
         ["what is kept", "squared error per pixel, test images"],
@@ -166,9 +170,8 @@ def _compress(e: Run, images: Images, name: str) -> tuple[dict[str, Any], tuple[
     caption = f"Test images (with indices), and what {CODE} numbers keep: principal components, and the autoencoder."
     shown = {"index": first, "original": x_test[first], "linear": linear[first], "network": rebuilt[first]}
     e.figure("reconstructions", fig, caption, shown)
-    with pn.no_grad():
-        codes, test_codes = (np.asarray(encoder(pn.tensor(part))) for part in (x, x_test))
-    plane = (test_codes - codes.mean(axis=0)) @ _separating_plane(codes, images.y_train)
+    codes, test_codes = net.codes(x), net.codes(x_test)
+    plane = (test_codes - codes.mean(axis=0)) @ linear_discriminants(codes, images.y_train)
     caption = (
         "The codes of test images, seen from the side that parts the classes best (two linear discriminants). The "
         "labels chose the view; the autoencoder never saw them."
@@ -177,21 +180,11 @@ def _compress(e: Run, images: Images, name: str) -> tuple[dict[str, Any], tuple[
     e.figure("codes", plots.code_scatter(plane[:2000], images.y_test[:2000]), caption, data)
     text = f"The autoencoder must rebuild each image from {CODE} numbers, the code. It learns without labels."
     section = {"title": "What can be left out?", "text": text, "tables": ["compression"]}
-    return section | {"figures": ["autoencoder-curves", "reconstructions", "codes"]}, (codes, test_codes), decoder
-
-
-def _separating_plane(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The two directions (D, 2) along which the classes lie farthest apart, measured by the spread within them."""
-    x = codes.astype(np.float64)
-    means = np.array([x[labels == c].mean(axis=0) for c in range(CLASSES)])
-    within = np.cov((x - means[labels]).T) + 1e-9 * np.eye(x.shape[1])
-    whitening = np.linalg.inv(np.linalg.cholesky(within)).T
-    _, directions = np.linalg.eigh(np.cov((means @ whitening).T))
-    return whitening @ directions[:, :-3:-1]
+    return section | {"figures": ["autoencoder-curves", "reconstructions", "codes"]}, (codes, test_codes), net
 
 
 def _cluster(
-    e: Run, images: Images, codes: tuple[np.ndarray, np.ndarray], decoder: nn.Module
+    e: Run, images: Images, codes: tuple[np.ndarray, np.ndarray], net: models.Autoencoder
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """k-means with as many clusters as there are classes, and with twice as many, on pixels and on codes."""
     spaces = {"pixels": images.flat(), "codes": codes}
@@ -213,8 +206,7 @@ def _cluster(
         rows,
         "A cluster counts for the class that most of its training images have.",
     )
-    with pn.no_grad():
-        pictures = np.asarray(decoder(pn.tensor(centres.astype(np.float32))))
+    pictures = net.decoded(centres)
     shares = [float(np.mean(classes[labels == c] == names[c])) for c in range(len(names))]
     titles = [f"{digit}: {100 * share:.0f} %" for digit, share in zip(names, shares, strict=True)]
     order = np.lexsort((-np.array(shares), names))

@@ -3,6 +3,7 @@ support vector machines."""
 
 from .competitive import CompetitiveLayer as CompetitiveLayer
 from .competitive import Move as Move
+from .discriminant import linear_discriminants as linear_discriminants
 from .eigen import symmetric_eigen as symmetric_eigen
 from .lloyd import Iteration as Iteration
 from .lloyd import KMeansResult as KMeansResult
