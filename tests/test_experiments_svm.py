@@ -59,7 +59,7 @@ def test_regions_of_any_predictor():
 
 def test_path_has_a_panel_for_each_quantity():
     fig, series = plots.regularisation_path(lambda c: {"c": c, "root": c**0.5}, [0.01, 1, 100])
-    assert [ax.get_title() for ax in fig.axes] == ["c", "root"]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["c", "root"]
     np.testing.assert_allclose(series["root"], [0.1, 1, 10])
     assert fig.axes[0].get_xscale() == "log"
 

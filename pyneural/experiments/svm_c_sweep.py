@@ -8,6 +8,7 @@ kernel and with exp(-0.5 d^2).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from pyneural.experiments.frame import Run, experiment
 
 STRENGTHS = (0.01, 0.05, 0.5, 5.0, 50.0)
 SPREAD, EACH, SEEDS = 1.2, 50, 20
-KERNELS = {"linear": {"kernel": "linear"}, "Gaussian": {"kernel": "rbf", "gamma": 0.5}}
+KERNELS: dict[str, dict[str, Any]] = {"linear": {"kernel": "linear"}, "Gaussian": {"kernel": "rbf", "gamma": 0.5}}
 # Of a reference run: support vectors, ||w||, total slack.
 REFERENCE = {0.05: (50, 0.7509, 38.354), 5.0: (39, 1.0900, 36.214)}
 GAUSSIAN = {0.05: 100, 5.0: 47}

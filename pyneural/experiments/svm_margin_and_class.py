@@ -63,8 +63,8 @@ def run(e: Run) -> None:
     )
     ax = fig.axes[0]
     with plots.style():
-        ax.scatter(*ASKED, marker="*", s=110, color=plots.INK, zorder=3, label="(1, 3)")
-        ax.annotate("f = 3", ASKED, xytext=(7, 5), textcoords="offset points", fontsize=8)
+        ax.scatter(ASKED[:1], ASKED[1:], marker="*", s=110, color=plots.INK, zorder=3, label="(1, 3)")
+        ax.annotate("f = 3", tuple(ASKED), xytext=(7, 5), textcoords="offset points", fontsize=8)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     e.figure(
         "strip",

@@ -101,12 +101,11 @@ def _answers(predictor: Any, grid: np.ndarray, labels: Any) -> tuple[np.ndarray,
     if not hasattr(predictor, "predict"):
         classes = np.array([-1, 1]) if labels is None else np.unique(labels)
         return classes, np.asarray(predictor(grid), dtype=np.float64).reshape(-1)
-    classes = getattr(predictor, "classes_", None)
-    if classes is None:
-        classes = np.unique(predictor.predict(grid))
+    known = getattr(predictor, "classes_", None)
+    classes = np.unique(predictor.predict(grid)) if known is None else np.asarray(known)
     if len(classes) == 2 and hasattr(predictor, "decision_function"):
-        return np.asarray(classes), np.asarray(predictor.decision_function(grid), dtype=np.float64).reshape(-1)
-    return np.asarray(classes), None
+        return classes, np.asarray(predictor.decision_function(grid), dtype=np.float64).reshape(-1)
+    return classes, None
 
 
 def _points(ax: Any, rows: np.ndarray, labels: Any, classes: np.ndarray, names: Mapping[Any, str] | None) -> None:
