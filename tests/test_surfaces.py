@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import pyneural as pn
+from pyneural import _engine, nn, surfaces
 from pyneural import functional as F
-from pyneural import nn, surfaces
+from pyneural._hoisting import hoisted
 
 RNG = np.random.default_rng(0)
 
@@ -219,3 +220,89 @@ def test_what_has_not_converged_is_said():
     assert found.products == 10
     with pytest.raises(FloatingPointError, match="not finite"):
         surfaces.extreme_eigenpairs(lambda x: pn.sqrt(x).sum(), np.zeros(3), 1)
+
+
+def wide(kind):
+    """A loss of a layer that is wide enough to be replaced, in one of several forms, and where it is looked at."""
+    rng = np.random.default_rng(4)
+    x, y = pn.tensor(rng.normal(size=(6, 80))), pn.tensor(rng.normal(size=(6, 2)))
+    at = {
+        "w": rng.normal(size=(5, 80)) / 9,
+        "b": rng.normal(size=5),
+        "v": rng.normal(size=(2, 5)),
+        "rest": rng.normal(size=3),
+    }
+
+    def loss(p):
+        h = F.linear(x, p["w"], p["b"] if kind != "no bias" else None)
+        if kind == "two layers":
+            h = F.linear(pn.tanh(F.linear(x * 2.0, p["w"] * 3.0)), p["v"].T @ p["v"]) + h
+        if kind == "detached":
+            h = h * p["w"].detach().sum()
+        if kind == "penalty":
+            return (pn.grad(lambda w: (F.linear(x, w) ** 3).mean())(p["w"]) ** 2).sum()
+        out = F.linear(pn.relu(h), p["v"])
+        return F.mse_loss(out, y * y.sum()) + (p["rest"] ** 2).sum()
+
+    return loss, {n: pn.tensor(a) for n, a in at.items()}
+
+
+@pytest.mark.parametrize("kind", ["plain", "no bias", "two layers", "detached", "penalty"])
+@pytest.mark.parametrize("moving", [("w", "b"), ("w",), ("b",), ("v",), ("w", "b", "v", "rest")])
+def test_slices_take_out_what_does_not_move(kind, moving):
+    loss, at = wide(kind)
+    rng = np.random.default_rng(5)
+    u, v = ({n: rng.normal(size=p.shape) * (n in moving) for n, p in at.items()} for _ in range(2))
+    u["b"] *= 0.0  # a weight may move where its bias does not
+    s = np.linspace(-1, 1, 7)
+    wanted = surfaces.slice_2d(loss, at, u, v, s, compiled=False)
+    np.testing.assert_allclose(surfaces.slice_2d(loss, at, u, v, s), wanted, rtol=1e-12)
+
+
+class Names:
+    """A listener that keeps the names of the ops that are called."""
+
+    def __init__(self):
+        self.names = []
+
+    def called(self, op, *_):
+        self.names.append(op.name)
+
+
+def hoist(loss, at):
+    """None, or the ops that the shorter program calls; it gives what the loss does."""
+    d = {n: pn.ones_like(p) for n, p in at.items()}
+    first, other = (pn.tensor([[t]], dtype=np.float64) for t in (0.1, 0.7))
+
+    def moved(steps):
+        return [p + steps[0, 0] * d[n] for n, p in at.items()]
+
+    def value(tensors):
+        return loss(dict(zip(at, tensors, strict=True)))
+
+    with pn.no_grad():
+        program = hoisted(value, moved, [[p, d[n]] for n, p in at.items()], first)
+        if program is None:
+            return None
+        listener = Names()
+        before = _engine.listen(listener)
+        found = program(other)
+        _engine.listen(before)
+        assert found.item() == pytest.approx(value(moved(other)).item(), rel=1e-12)
+        return listener.names
+
+
+def test_what_can_be_hoisted():
+    loss, at = wide("plain")
+    names = hoist(loss, at)
+    assert names.count("linear") == 1  # the first layer is a sum now
+    assert hoist(wide("detached")[0], at) is None
+    assert hoist(lambda p: loss(p) + pn.randn(1).sum() * p["b"].sum(), at) is None
+    assert hoist(lambda p: pn.ones(1).sum(), at) is None
+
+    def in_place(p):
+        y = p["b"] * 1.0
+        y += 1.0
+        return y.sum()
+
+    assert hoist(in_place, at) is None
