@@ -57,7 +57,7 @@ def draws(rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
     needs=("mnist",),
 )
 def run(e: Run) -> None:
-    rows = e.mnist().flat()[0][: e.pick(quick=200, full=1000)]
+    rows = e.mnist().flat()[0][: e.pick(quick=500, full=1000)]
     x = pn.tensor(rows.astype(np.float64))
     slices = {kind: Slices(kind, images.train(e, kind, rows).parameters, x) for kind in LOSSES}
     u = draws(e.rng, 5)
