@@ -306,3 +306,21 @@ def test_what_can_be_hoisted():
         return y.sum()
 
     assert hoist(in_place, at) is None
+
+
+def test_top_eigenvalues_in_single_precision():
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(30, 12)), pn.tensor(rng.integers(0, 4, 30))
+    start = {"a": rng.normal(size=(8, 12)), "b": rng.normal(size=8), "c": rng.normal(size=(4, 8))}
+
+    def found(dtype, **options):
+        rows = pn.tensor(x, dtype=dtype)
+        at = {n: pn.tensor(v, dtype=dtype) for n, v in start.items()}
+
+        def loss(p):
+            return F.cross_entropy(F.linear(pn.tanh(F.linear(rows, p["a"], p["b"])), p["c"]), y)
+
+        return surfaces.extreme_eigenpairs(loss, at, 5, 2, **options).values
+
+    exact = found(np.float64, tolerance=1e-10)
+    np.testing.assert_allclose(found(np.float32)[:5], exact[:5], rtol=1e-4)
