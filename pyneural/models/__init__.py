@@ -4,6 +4,7 @@ from .autoencoder import Autoencoder as Autoencoder
 from .dense import TiedLinear as TiedLinear
 from .dense import batchwise as batchwise
 from .dense import dense as dense
+from .kmeans_network import KMeansNetwork as KMeansNetwork
 from .mlp import MLP as MLP
 from .mlp import initialise as initialise
 from .vae import KLWarmup as KLWarmup

@@ -5,6 +5,7 @@ Every helper returns a matplotlib `Figure` that belongs to no window system and 
 """
 
 from .activity import unit_activity
+from .clusters import center_images, voronoi_cells
 from .codes import code_scatter
 from .curves import learning_curves, lines
 from .images import image_grid, originals_over_reconstructions, weight_images
@@ -18,6 +19,7 @@ __all__ = [
     "CLASSES",
     "INK",
     "LINES",
+    "center_images",
     "code_scatter",
     "confusion_table",
     "contour",
@@ -35,5 +37,6 @@ __all__ = [
     "style",
     "surface",
     "unit_activity",
+    "voronoi_cells",
     "weight_images",
 ]
