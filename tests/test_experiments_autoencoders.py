@@ -92,13 +92,13 @@ def test_a_job_that_fails_stops_the_others(e):
 
 
 def test_nets_trained_at_once_have_the_bits_of_nets_trained_alone(e):
-    together = narrow.by_size(e, ["ReLU", "tanh"], [5, 30], 3)
+    together = narrow.by_size(e, ["ReLU", "tanh"], [5, 30], 3, small=True)
     for (activation, units), net in together.items():
-        alone = narrow.new_net(e, activation, units)
+        alone = narrow.new_net(e, activation, units, small=True)
         again = narrow.train(e, alone, narrow.step_size(activation), 3, lambda *_: None)
         assert again.history["loss"] == net.history["loss"]
         np.testing.assert_array_equal(narrow.decoder_weight(alone), narrow.decoder_weight(net.model))
-    assert narrow.by_size(e, ["ReLU", "tanh"], [5, 30], 3) is together
+    assert narrow.by_size(e, ["ReLU", "tanh"], [5, 30], 3, small=True) is together
 
 
 # ---- narrow nets ----
@@ -111,7 +111,7 @@ def test_negative_starts_mirrored_and_takes_the_path_of_identity(e):
     nets = [narrow.train(e, net, 0.005, 2, lambda *_: None, keep=True) for net in (identity, negative)]
     np.testing.assert_allclose(nets[0].history["loss"], nets[1].history["loss"], rtol=1e-6)
     assert [w.shape for w in nets[0].weights] == [(784, 30)] * 2
-    assert np.abs(narrow.decoder_weight(narrow.new_net(e, "identity", 4))).max() <= 784**-0.5
+    assert np.abs(narrow.decoder_weight(narrow.new_net(e, "identity", 4, small=True))).max() <= 784**-0.5
 
 
 def test_losses_are_half_squared_errors_and_not_below_the_floor(e):

@@ -53,15 +53,14 @@ class Narrow:
         return float(np.median(self.history.seconds))
 
 
-def new_net(e: Run, activation: str, units: int) -> models.Autoencoder:
+def new_net(e: Run, activation: str, units: int, small: bool = False) -> models.Autoencoder:
     """A net as it starts. Each size starts from the same weights, whatever the activation; "negative" from W1, -W2.
 
-    Nets with fewer units than those of the grid start with W2 as small as W1, in +-1/sqrt(784): in +-1/sqrt(units) the
-    first steps would be so long that the loss overflows.
+    `small` starts W2 as W1, in +-1/sqrt(784): with few units, +-1/sqrt(units) would be so much that the loss overflows.
     """
     pn.manual_seed(e.seed)
     model = models.Autoencoder((784, units), code_activation=ACTIVATIONS[activation], bias=False)
-    scale = (units / 784) ** 0.5 if units < min(SIZES) else 1.0
+    scale = (units / 784) ** 0.5 if small else 1.0
     with pn.no_grad():
         for weight in model.decoder.parameters():
             weight.copy_(weight * (-scale if activation == "negative" else scale))
@@ -121,17 +120,22 @@ def grid(e: Run) -> dict[tuple[str, int], Narrow]:
     return _once(e, "grid", lambda: _train_grid(e, ACTIVATIONS, SIZES, e.epochs(EPOCHS)))
 
 
-def by_size(e: Run, activations: Iterable[str], sizes: Iterable[int], epochs: int) -> dict[tuple[str, int], Narrow]:
+def by_size(
+    e: Run, activations: Iterable[str], sizes: Iterable[int], epochs: int, small: bool = False
+) -> dict[tuple[str, int], Narrow]:
     """Nets of other sizes, trained for other epochs."""
     activations, sizes = tuple(activations), tuple(sizes)
-    return _once(e, f"{activations} {sizes} {epochs}", lambda: _train_grid(e, activations, sizes, epochs))
+    name = f"{activations} {sizes} {epochs} {small}"
+    return _once(e, name, lambda: _train_grid(e, activations, sizes, epochs, small))
 
 
-def _train_grid(e: Run, activations: Iterable[str], sizes: Iterable[int], epochs: int) -> dict[tuple[str, int], Narrow]:
+def _train_grid(
+    e: Run, activations: Iterable[str], sizes: Iterable[int], epochs: int, small: bool = False
+) -> dict[tuple[str, int], Narrow]:
     names = [(activation, units) for units in sorted(sizes, reverse=True) for activation in activations]
 
     def job(activation: str, units: int) -> Callable[[Stop], Narrow]:
-        model = new_net(e, activation, units)
+        model = new_net(e, activation, units, small)
         keep = activation == "identity"
         return lambda stop: train(e, model, step_size(activation), epochs, stop, keep=keep)
 

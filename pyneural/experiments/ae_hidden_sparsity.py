@@ -55,7 +55,7 @@ def run(e: Run) -> None:
     shares = {name: net.idle for name, net in nets.items()}
     steps = np.arange(1, nets["ReLU"].history.epochs + 1)
     fig = plots.lines(steps, shares, xlabel="epoch", ylabel="share of exact zeros", title="zeros in the hidden layer")
-    fig.axes[0].xaxis.get_major_locator().set_params(integer=True)
+    fig.axes[0].set_xticks(steps[:: -(-len(steps) // 10)])
     e.figure(
         "zeros-by-epoch", fig, f"Share of exact zeros on {ae.WATCHED:,} test images, by epoch of training.", shares
     )

@@ -27,7 +27,7 @@ SHORT = 4  # epochs of the other activations
     needs=("mnist",),
 )
 def run(e: Run) -> None:
-    nets = narrow.by_size(e, ["identity"], SIZES, e.epochs(20))
+    nets = narrow.by_size(e, ["identity"], SIZES, e.epochs(20), small=True)
     data = e.mnist()
     floor = narrow.floors(e)[1][list(SIZES)]
     e.check("floors of the test loss", floor, FLOORS, 1e-4, profile="full")
@@ -66,8 +66,8 @@ def run(e: Run) -> None:
     draw(e, losses, floor)
     e.note(
         f"""
-        {narrow.OPEN} Below 25 units W2 starts in +-1/sqrt(784), as W1 does: with +-1/sqrt(units) the loss of the net
-        with 15 units overflows within ten steps of 0.005. The source lists no sizes. The floor is what projecting the
+        {narrow.OPEN} But W2 starts in +-1/sqrt(784) here, as W1 does: in +-1/sqrt(units) the loss of the net with 15
+        units overflows within ten steps of 0.005. The source lists no sizes. The floor is what projecting the
         test images on their own best directions leaves. "Readable" is measured by a classifier that never saw a
         reconstruction.
         """
@@ -77,13 +77,14 @@ def run(e: Run) -> None:
 def draw(e: Run, losses: np.ndarray, floor: np.ndarray) -> None:
     """Loss against size: identity with the floor, and the five activations after a few epochs."""
     epochs = e.epochs(SHORT)
-    short = narrow.by_size(e, narrow.ACTIVATIONS, SIZES, epochs)
+    short = narrow.by_size(e, narrow.ACTIVATIONS, SIZES, epochs, small=True)
     curves = {name: np.array([short[name, units].test for units in SIZES]) for name in narrow.ACTIVATIONS}
     fig, (left, right) = plots.new(1, 2, height=3.4)
     whole = {"identity": losses, "least possible": floor}
     plots.lines(SIZES, whole, title=f"after {e.epochs(20)} epochs", xlabel="hidden units",
                 ylabel="half loss, test images", axes=left)  # fmt: skip
-    plots.lines(SIZES, curves, title=f"after {epochs} epochs", xlabel="hidden units", axes=right)
+    shown = {"identity, negative": curves["identity"], **{n: curves[n] for n in ("ReLU", "sigmoid", "tanh")}}
+    plots.lines(SIZES, shown, title=f"after {epochs} epochs", xlabel="hidden units", axes=right)
     right.set_ylim(bottom=0)
     left.set_ylim(bottom=0)
     caption = (
