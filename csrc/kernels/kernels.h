@@ -4,10 +4,12 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/conv.h"
 #include "kernels/elementwise_names.h"
 #include "kernels/kmeans.h"
 #include "kernels/losses.h"
 #include "kernels/optim.h"
+#include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
 #include "kernels/roofs.h"
@@ -61,7 +63,9 @@ struct FloatKernels {
 
   // The product, in the order that its shape asks for.
   void product(const Gemm<T>& g) const { (has_row_order(g.m, g.k) ? row_product : gemm)(g); }
+  ConvKernels<T> conv;
   OptimKernels<T> optim;
+  PoolKernels<T> pool;
   ReduceKernels<T> reduce;
   LossKernels<T> losses;
   RandomKernels<T> random;

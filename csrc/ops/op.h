@@ -121,6 +121,8 @@ const OpList& elementwise_ops();
 const OpList& reduce_ops();
 const OpList& loss_ops();
 const OpList& matmul_ops();
+const OpList& conv_ops();
+const OpList& pool_ops();
 const OpList& shape_ops();
 const OpList& index_ops();
 const OpList& random_ops();

@@ -7,14 +7,28 @@ a half without its other half.
 from __future__ import annotations
 
 from .. import _engine
-from . import elementwise, gathering, linalg, losses, normalized, randomness, rearrange, reduction, shape, synonyms
+from . import (
+    convolution,
+    elementwise,
+    gathering,
+    linalg,
+    losses,
+    normalized,
+    pooling,
+    randomness,
+    rearrange,
+    reduction,
+    shape,
+    synonyms,
+)
 from . import indexing as indexing  # x[i] and x[i] = v
 from . import optim as optim  # the optimisers' updates, which are no functions of the surface
 from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
-FAMILIES = (elementwise, linalg, reduction, normalized, losses, shape, rearrange, gathering, randomness, synonyms)
+FAMILIES = (elementwise, linalg, convolution, pooling, reduction, normalized, losses, shape, rearrange, gathering,
+            randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
     for _name in _family.__all__:

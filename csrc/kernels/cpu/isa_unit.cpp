@@ -28,7 +28,11 @@ namespace {
 
 #include "kernels/cpu/matmul.inl"
 
+#include "kernels/cpu/conv.inl"
+
 #include "kernels/cpu/optim.inl"
+
+#include "kernels/cpu/pool.inl"
 
 #include "kernels/cpu/reduce.inl"
 
@@ -48,7 +52,9 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.elementwise = Elementwise<T>::table();
   k.gemm = gemm;
   k.row_product = row_product;
+  k.conv = conv::table<T>();
   k.optim = optim_kernels<T>();
+  k.pool = pool::table<T>();
   k.reduce = reduce::table<T>();
   k.losses = losses::table<T>();
   k.random = random::table<T>();

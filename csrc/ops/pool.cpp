@@ -1,0 +1,354 @@
+// Pooling over one to three spatial axes: `max_pool` with its indices, `avg_pool`, their adjoints, and `max_unpool`.
+// Output sizes are attributes. Without a kernel size the windows are adaptive: output j of n over an axis of `size`
+// elements spans [floor(j size / n), ceil((j + 1) size / n)).
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/cpu.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+#include "ops/index.h"
+#include "ops/op.h"
+
+namespace pn {
+namespace {
+
+constexpr int64_t kTaskWork = 30000;  // elements read by a task, about
+
+// One window along one axis: the places begin, begin + step, ... below end; `count` places with the padding.
+struct Window {
+  int64_t begin, end, step, count;
+};
+
+struct PoolShape {
+  int spatial;
+  int64_t planes;         // batch times channels
+  int64_t in[3], out[3];  // of one plane; axes in front have size 1
+  std::vector<Window> windows[3];
+  bool adaptive;
+  int64_t stride;  // of the last axis
+
+  int64_t in_size() const { return in[0] * in[1] * in[2]; }
+  int64_t out_size() const { return out[0] * out[1] * out[2]; }
+};
+
+std::string name_of(const OpCall& call, int spatial) {
+  return std::string(call.op->name) + std::to_string(spatial) + "d";
+}
+
+// Fills windows from the attributes kernel, stride, padding and, for maxima, dilation.
+void read_windows(const OpCall& call, AttributeReader& attributes, bool dilates, PoolShape& s) {
+  const AttributeReader::List kernel = attributes.list(), stride = attributes.list(), padding = attributes.list();
+  const AttributeReader::List dilation = dilates ? attributes.list() : AttributeReader::List{0, nullptr};
+  s.adaptive = kernel.count == 0;
+  s.stride = 1;
+  const auto check = [&](const char* what, const AttributeReader::List& list, int64_t least) {
+    if (list.count != s.spatial)
+      fail<ValueError>(name_of(call, s.spatial), ": ", what, " has ", list.count, " entries but there are ", s.spatial,
+                       " spatial dimensions");
+    for (int d = 0; d < s.spatial; ++d)
+      if (list.values[d] < least)
+        fail<ValueError>(name_of(call, s.spatial), ": ", what, " is ", shape_text(s.spatial, list.values),
+                         " but its entries must be at least ", least);
+  };
+  if (!s.adaptive) {
+    check("kernel_size", kernel, 1);
+    check("stride", stride, 1);
+    check("padding", padding, 0);
+    if (dilates) check("dilation", dilation, 1);
+  }
+  for (int d = 0; d < 3; ++d) {
+    const int i = d - (3 - s.spatial);
+    for (int64_t j = 0; j < s.out[d]; ++j) {
+      Window w{0, 1, 1, 1};
+      if (i >= 0 && s.adaptive) {
+        w.begin = j * s.in[d] / s.out[d];
+        w.end = ((j + 1) * s.in[d] + s.out[d] - 1) / s.out[d];
+        w.count = w.end - w.begin;
+      } else if (i >= 0) {
+        if (d == 2) s.stride = stride.values[i];
+        const int64_t begin = j * stride.values[i] - padding.values[i];
+        w.step = dilates ? dilation.values[i] : 1;
+        const int64_t end = begin + (kernel.values[i] - 1) * w.step + 1;
+        w.count = std::min(end, s.in[d] + padding.values[i]) - begin;
+        w.begin = begin < 0 ? begin + (-begin + w.step - 1) / w.step * w.step : begin;
+        w.end = std::min(end, s.in[d]);
+      }
+      if (w.begin >= w.end)
+        fail<ValueError>(name_of(call, s.spatial), ": the window of output ", j, " along spatial dimension ", i,
+                         " holds no element of x, which has size ", s.in[d],
+                         " there; use less padding, or a smaller dilation or output");
+      s.windows[d].push_back(w);
+    }
+  }
+}
+
+PoolShape read_shape(const OpCall& call) {
+  const Array& x = *call.in[0];
+  PoolShape s{};
+  s.spatial = x.ndim - 2;
+  if (s.spatial < 1 || s.spatial > 3)
+    fail<ValueError>(call.op->name, ": x ", shape_text(x),
+                     " must have a batch and a channel dimension and then 1, 2 or 3 spatial ones");
+  s.planes = x.shape[0] * x.shape[1];
+  for (int d = 0; d < 3; ++d) s.in[d] = s.out[d] = 1;
+  return s;
+}
+
+// The attribute with sizes of the result, into the last entries of to[3].
+void read_sizes(const OpCall& call, AttributeReader& attributes, int spatial, int64_t* to) {
+  const AttributeReader::List sizes = attributes.list();
+  if (sizes.count != spatial)
+    fail<ValueError>(name_of(call, spatial), ": size has ", sizes.count, " entries but there are ", spatial,
+                     " spatial dimensions");
+  for (int d = 0; d < spatial; ++d) {
+    if (sizes.values[d] < 0)
+      fail<ValueError>(name_of(call, spatial), ": size is ", shape_text(spatial, sizes.values),
+                       " but sizes are not negative");
+    to[3 - spatial + d] = sizes.values[d];
+  }
+}
+
+void copy_sizes(const Array& x, int spatial, int64_t* to) {
+  for (int d = 0; d < spatial; ++d) to[3 - spatial + d] = x.shape[2 + d];
+}
+
+void describe(Array& out, const Array& x, DType type, int spatial, const int64_t* sizes) {
+  int64_t shape[kMaxDims] = {x.shape[0], x.shape[1]};
+  for (int d = 0; d < spatial; ++d) shape[2 + d] = sizes[3 - spatial + d];
+  out.describe(type, spatial + 2, shape);
+}
+
+// Calls f(plane) for every plane, several to a task.
+template <class F>
+void for_planes(const PoolShape& s, const F& f) {
+  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + s.in_size() + s.out_size()));
+  parallel_for((s.planes + each - 1) / each, [&](int64_t task) {
+    for (int64_t p = task * each; p < std::min(s.planes, (task + 1) * each); ++p) f(p);
+  });
+}
+
+// ---- maxima ----
+
+PoolShape max_pool_shape(const OpCall& call) {
+  PoolShape s = read_shape(call);
+  copy_sizes(*call.in[0], s.spatial, s.in);
+  AttributeReader attributes(call.attributes);
+  read_sizes(call, attributes, s.spatial, s.out);
+  read_windows(call, attributes, true, s);
+  return s;
+}
+
+void infer_max_pool(OpCall& call) {
+  const PoolShape s = max_pool_shape(call);
+  describe(call.out[0], *call.in[0], call.in[0]->dtype, s.spatial, s.out);
+  describe(call.out[1], *call.in[0], DType::Int64, s.spatial, s.out);
+}
+
+template <class T>
+void max_pool(const OpCall& call, const PoolShape& s) {
+  const Array x = as_contiguous(*call.in[0]);
+  // Outputs of a row whose windows are whole and evenly spaced go through the kernel together.
+  const std::vector<Window>& last = s.windows[2];
+  int64_t whole[2] = {0, 0};
+  if (!s.adaptive) {
+    const auto same = [&](int64_t j) {
+      return last[j].end - last[j].begin == last[whole[0]].end - last[whole[0]].begin &&
+             last[j].begin == last[whole[0]].begin + (j - whole[0]) * s.stride;
+    };
+    while (whole[0] + 1 < s.out[2] && !same(whole[0] + 1)) ++whole[0];
+    whole[1] = whole[0] + 1;
+    while (whole[1] < s.out[2] && same(whole[1])) ++whole[1];
+  }
+  const auto max_of_taps = kernels().of<T>().pool.max_of_taps;
+  for_planes(s, [&](int64_t plane) {
+    static thread_local std::vector<int64_t> taps;
+    const T* from = x.ptr<T>() + plane * s.in_size();
+    T* y = call.out[0].ptr<T>() + plane * s.out_size();
+    int64_t* index = call.out[1].ptr<int64_t>() + plane * s.out_size();
+    for (const Window& a : s.windows[0])
+      for (const Window& b : s.windows[1]) {
+        for (int64_t j = 0; j < s.out[2];) {
+          const Window& c = last[j];
+          const int64_t n = j == whole[0] && whole[1] > j ? whole[1] - j : 1;
+          taps.clear();
+          for (int64_t i0 = a.begin; i0 < a.end; i0 += a.step)
+            for (int64_t i1 = b.begin; i1 < b.end; i1 += b.step)
+              for (int64_t i2 = c.begin; i2 < c.end; i2 += c.step) taps.push_back((i0 * s.in[1] + i1) * s.in[2] + i2);
+          max_of_taps({n, s.stride, static_cast<int64_t>(taps.size()), taps.data(), from, y + j, index + j, 0});
+          j += n;
+        }
+        y += s.out[2];
+        index += s.out[2];
+      }
+  });
+}
+
+void run_max_pool(const OpCall& call) {
+  if (call.out[0].size() == 0) return;
+  const PoolShape s = max_pool_shape(call);
+  call.out[0].dtype == DType::Float32 ? max_pool<float>(call, s) : max_pool<double>(call, s);
+}
+
+// Attribute: size. Zeros of that spatial size with x's elements at the places that indices, of x's shape, name.
+void infer_places(OpCall& call) {
+  PoolShape s = read_shape(call);
+  const Array &x = *call.in[0], &index = *call.in[1];
+  require_float(call, 0, "x");
+  if (index.dtype != DType::Int64)
+    fail<TypeError>(name_of(call, s.spatial), ": indices are ", dtype_name(index.dtype), " but must be int64");
+  if (!x.same_shape(index))
+    fail<ValueError>(name_of(call, s.spatial), ": x ", shape_text(x), " and indices ", shape_text(index),
+                     " must have one shape");
+  AttributeReader attributes(call.attributes);
+  read_sizes(call, attributes, s.spatial, s.in);
+  describe(call.out[0], x, x.dtype, s.spatial, s.in);
+}
+
+void infer_max_unpool(OpCall& call) {
+  infer_places(call);
+  int64_t plane = 1;
+  for (int d = 2; d < call.out[0].ndim; ++d) plane *= call.out[0].shape[d];
+  check_range(call, *call.in[1], 0, plane, "the places of one channel of output dimension ", 2);
+}
+
+template <class T, bool Add>
+void put(const OpCall& call) {
+  const Array x = as_contiguous(*call.in[0]), index = as_contiguous(*call.in[1]);
+  PoolShape s = read_shape(call);
+  copy_sizes(x, s.spatial, s.out);
+  copy_sizes(call.out[0], s.spatial, s.in);
+  const int64_t places = s.in_size(), n = s.out_size();
+  for_planes(s, [&](int64_t plane) {
+    T* y = call.out[0].ptr<T>() + plane * places;
+    const T* from = x.ptr<T>() + plane * n;
+    const int64_t* at = index.ptr<int64_t>() + plane * n;
+    std::memset(y, 0, static_cast<size_t>(places) * sizeof(T));
+    for (int64_t i = 0; i < n; ++i) {
+      if (at[i] < 0 || at[i] >= places) continue;  // a replayed call's indices were not checked
+      if (Add)
+        y[at[i]] += from[i];
+      else
+        y[at[i]] = from[i];
+    }
+  });
+}
+
+void run_max_unpool(const OpCall& call) {
+  if (call.out[0].size() == 0) return;
+  call.out[0].dtype == DType::Float32 ? put<float, false>(call) : put<double, false>(call);
+}
+void run_max_pool_backward(const OpCall& call) {
+  if (call.out[0].size() == 0) return;
+  call.out[0].dtype == DType::Float32 ? put<float, true>(call) : put<double, true>(call);
+}
+
+// ---- means ----
+
+// Attributes of both: size (of the result; for the adjoint that of x), kernel_size, stride, padding,
+// count_include_pad, divisor_override.
+struct Mean {
+  PoolShape s;
+  bool with_padding;
+  int64_t divisor;  // 0: the number of elements
+
+  template <class T>
+  T weight(const Window& a, const Window& b, const Window& c) const {
+    const int64_t count =
+        with_padding ? a.count * b.count * c.count : (a.end - a.begin) * (b.end - b.begin) * (c.end - c.begin);
+    return static_cast<T>(divisor ? divisor : count);
+  }
+};
+
+Mean mean_shape(const OpCall& call, bool backward) {
+  Mean m{read_shape(call), false, 0};
+  copy_sizes(*call.in[0], m.s.spatial, backward ? m.s.out : m.s.in);
+  AttributeReader attributes(call.attributes);
+  read_sizes(call, attributes, m.s.spatial, backward ? m.s.in : m.s.out);
+  read_windows(call, attributes, false, m.s);
+  m.with_padding = attributes.flag();
+  const int64_t divisor = attributes.integer();
+  m.divisor = divisor == kNone ? 0 : divisor;
+  if (divisor == 0) fail<ValueError>(name_of(call, m.s.spatial), ": divisor_override must not be 0");
+  return m;
+}
+
+void infer_avg_pool(OpCall& call) {
+  const PoolShape s = mean_shape(call, false).s;
+  describe(call.out[0], *call.in[0], call.in[0]->dtype, s.spatial, s.out);
+}
+void infer_avg_pool_backward(OpCall& call) {
+  const PoolShape s = mean_shape(call, true).s;
+  describe(call.out[0], *call.in[0], call.in[0]->dtype, s.spatial, s.in);
+}
+
+template <class T>
+void avg_pool(const OpCall& call, const Mean& m) {
+  const PoolShape& s = m.s;
+  const Array x = as_contiguous(*call.in[0]);
+  for_planes(s, [&](int64_t plane) {
+    const T* from = x.ptr<T>() + plane * s.in_size();
+    T* y = call.out[0].ptr<T>() + plane * s.out_size();
+    for (const Window& a : s.windows[0])
+      for (const Window& b : s.windows[1])
+        for (const Window& c : s.windows[2]) {
+          T sum = 0;
+          for (int64_t i0 = a.begin; i0 < a.end; ++i0)
+            for (int64_t i1 = b.begin; i1 < b.end; ++i1) {
+              const T* row = from + (i0 * s.in[1] + i1) * s.in[2];
+              for (int64_t i2 = c.begin; i2 < c.end; ++i2) sum += row[i2];
+            }
+          *y++ = sum / m.template weight<T>(a, b, c);
+        }
+  });
+}
+
+template <class T>
+void avg_pool_backward(const OpCall& call, const Mean& m) {
+  const PoolShape& s = m.s;
+  const Array g = as_contiguous(*call.in[0]);
+  for_planes(s, [&](int64_t plane) {
+    const T* from = g.ptr<T>() + plane * s.out_size();
+    T* dx = call.out[0].ptr<T>() + plane * s.in_size();
+    std::memset(dx, 0, static_cast<size_t>(s.in_size()) * sizeof(T));
+    for (const Window& a : s.windows[0])
+      for (const Window& b : s.windows[1])
+        for (const Window& c : s.windows[2]) {
+          const T share = *from++ / m.template weight<T>(a, b, c);
+          for (int64_t i0 = a.begin; i0 < a.end; ++i0)
+            for (int64_t i1 = b.begin; i1 < b.end; ++i1) {
+              T* row = dx + (i0 * s.in[1] + i1) * s.in[2];
+              for (int64_t i2 = c.begin; i2 < c.end; ++i2) row[i2] += share;
+            }
+        }
+  });
+}
+
+void run_avg_pool(const OpCall& call) {
+  if (call.out[0].size() == 0) return;
+  const Mean m = mean_shape(call, false);
+  call.out[0].dtype == DType::Float32 ? avg_pool<float>(call, m) : avg_pool<double>(call, m);
+}
+void run_avg_pool_backward(const OpCall& call) {
+  if (call.out[0].size() == 0) return;
+  const Mean m = mean_shape(call, true);
+  call.out[0].dtype == DType::Float32 ? avg_pool_backward<float>(call, m) : avg_pool_backward<double>(call, m);
+}
+
+}  // namespace
+
+const OpList& pool_ops() {
+  static const OpList ops = {
+      {"max_pool", 1, 2, kPlain, infer_max_pool, run_max_pool},
+      {"max_pool_backward", 2, 1, kAnyTypes, infer_places, run_max_pool_backward},
+      {"max_unpool", 2, 1, kAnyTypes | kChecksValues, infer_max_unpool, run_max_unpool},
+      {"avg_pool", 1, 1, kPlain, infer_avg_pool, run_avg_pool},
+      {"avg_pool_backward", 1, 1, kPlain, infer_avg_pool_backward, run_avg_pool_backward},
+  };
+  return ops;
+}
+
+}  // namespace pn

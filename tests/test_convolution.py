@@ -1,0 +1,274 @@
+"""Convolutions and pooling: layers against PyTorch over a wide range of arguments, adjoints, errors, replay."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from capturing import eager_and_compiled
+
+import pyneural as pn
+from pyneural import functional as F
+from pyneural import nn, optim
+from pyneural.ops import convolution
+
+RNG = np.random.default_rng(0)
+
+
+def uniform(*shape):
+    return RNG.uniform(-1, 1, shape)
+
+
+def close(a, b, what=""):
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.shape == b.shape, what
+    np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10, err_msg=str(what))
+
+
+# ---- adjoints ----
+
+
+@pytest.mark.parametrize("batch", [3, 16, 32])
+@pytest.mark.parametrize(
+    ("channels", "sizes", "kernel", "stride", "padding", "dilation"),
+    [
+        ((1, 1, 20), (28, 28), (4, 4), (1, 1), (1, 1), (1, 1)),
+        ((1, 20, 20), (27, 27), (4, 4), (2, 2), (0, 0), (1, 1)),
+        ((2, 6, 4), (9, 8), (3, 2), (2, 3), (2, 1), (2, 1)),
+        ((3, 3, 3), (11,), (5,), (3,), (4,), (2,)),
+        ((1, 2, 5), (5, 6, 7), (2, 3, 2), (1, 2, 3), (1, 0, 1), (1, 2, 1)),
+    ],
+)
+def test_adjoint_identities(batch, channels, sizes, kernel, stride, padding, dilation):
+    groups, inputs, outputs = channels
+    out = convolution._sizes(sizes, kernel, stride, padding, dilation)
+    x, w, y = (
+        pn.from_numpy(uniform(*shape))
+        for shape in ((batch, inputs, *sizes), (outputs, inputs // groups, *kernel), (batch, outputs, *out))
+    )
+    rest = (stride, padding, dilation, groups)
+    forward = (convolution._conv(x, w, None, out, *rest) * y).sum().item()
+    transposed = (x * convolution._conv_transpose(y, w, None, sizes, *rest)).sum().item()
+    weight = (w * convolution._conv_weight(x, y, kernel, *rest)).sum().item()
+    assert abs(forward - transposed) < 1e-10 * (1 + abs(forward))
+    assert abs(forward - weight) < 1e-10 * (1 + abs(forward))
+
+
+# ---- PyTorch ----
+
+
+def torch_and_ours(name, args, shape, kwargs=None, call=()):
+    """The layer of both libraries with the same weights: outputs and all gradients must agree."""
+    torch = pytest.importorskip("torch")
+    kwargs = kwargs or {}
+    theirs = getattr(torch.nn, name)(*args, **kwargs).double()
+    ours = getattr(nn, name)(*args, **kwargs)
+    ours.to(np.float64)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    x = uniform(*shape)
+    a, b = torch.from_numpy(x.copy()).requires_grad_(), pn.from_numpy(x.copy()).requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch's: 'same' with an even kernel makes a copy there
+        y = theirs(a, *call)
+    z = ours(b, *call)
+    what = (name, args, kwargs, shape)
+    if isinstance(y, tuple):
+        assert np.array_equal(z[1].numpy(), y[1].numpy()), what
+        y, z = y[0], z[0]
+    close(z.detach(), y.detach(), what)
+    g = uniform(*z.shape)
+    y.backward(torch.from_numpy(g))
+    z.backward(pn.from_numpy(g))
+    close(b.grad, a.grad, what)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(p.grad, q.grad, what)
+
+
+SIZES = {1: (13,), 2: (9, 12), 3: (6, 5, 7)}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("batch", [2, 16])
+def test_conv_matches_torch(n, batch):
+    for stride, padding, dilation, groups, bias in itertools.product((1, 2, 3), (0, 2), (1, 2), (1, 2), (True, False)):
+        torch_and_ours(f"Conv{n}d", (4, 6, 3), (batch, 4, *SIZES[n]), {
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "bias": bias})  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("batch", [2, 16])
+def test_conv_transpose_matches_torch(n, batch):
+    for stride, padding, dilation, groups, extra in itertools.product((1, 2, 3), (0, 1), (1, 2), (1, 2), (0, 1)):
+        if extra >= max(stride, dilation):
+            continue
+        torch_and_ours(f"ConvTranspose{n}d", (4, 6, 3), (batch, 4, *[m // 2 for m in SIZES[n]]), {
+            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "output_padding": extra})  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_padding_modes_match_torch(mode, n):
+    for padding, kernel in itertools.product(("same", "valid", 1, tuple(range(1, n + 1))), (2, 3)):
+        torch_and_ours(f"Conv{n}d", (2, 3, kernel), (2, 2, *SIZES[n]), {"padding": padding, "padding_mode": mode})
+    torch_and_ours(f"Conv{n}d", (2, 3, 3), (2, *SIZES[n]), {"padding": "same", "padding_mode": mode, "dilation": 2})
+
+
+def test_more_shapes_match_torch():
+    torch_and_ours("Conv2d", (3, 5, (2, 4)), (3, 8, 9), {"stride": (1, 2), "padding": (1, 0)})
+    torch_and_ours("ConvTranspose2d", (3, 5, (2, 4)), (3, 8, 9), {"stride": (3, 2), "output_padding": (2, 1)})
+    torch_and_ours("ConvTranspose2d", (3, 5, 3), (2, 3, 4, 5), {"stride": 2, "padding": 1}, ([8, 9],))
+    torch_and_ours("Conv2d", (6, 12, 3), (16, 6, 7, 7), {"groups": 6})
+    torch_and_ours("Conv2d", (20, 40, 1), (2, 20, 7, 7))
+    torch_and_ours("Conv2d", (1, 20, 4), (64, 1, 28, 28), {"padding": 1})
+    torch_and_ours("Conv2d", (3, 24, 5), (3, 3, 20, 20), {"padding": 2})
+    torch_and_ours("ConvTranspose2d", (20, 1, 4), (32, 20, 27, 27), {"padding": 1})
+    torch_and_ours("ConvTranspose2d", (20, 20, 4), (32, 20, 12, 12), {"stride": 2, "output_padding": 1})
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_pooling_matches_torch(n):
+    shapes = ((2, 3, *SIZES[n]), (3, *SIZES[n]))
+    for shape, kernel, stride, padding, ceil in itertools.product(
+        shapes, (2, 3), (None, 1, 2, 3), (0, 1), (False, True)
+    ):
+        for dilation in (1, 2) if kernel == 2 or padding == 0 else (1,):
+            if dilation * (kernel - 1) + 1 <= min(SIZES[n]) + 2 * padding:
+                torch_and_ours(f"MaxPool{n}d", (kernel, stride, padding, dilation), shape,
+                               {"ceil_mode": ceil, "return_indices": True})  # fmt: skip
+        for count in (False, True):
+            torch_and_ours(f"AvgPool{n}d", (kernel, stride, padding, ceil, count), shape)
+        if n > 1:
+            torch_and_ours(f"AvgPool{n}d", (kernel, stride, padding, ceil), shape, {"divisor_override": 3})
+    for shape, size in itertools.product(shapes, (1, 2, 4, 9, None) if n > 1 else (1, 2, 5, 20)):
+        torch_and_ours(f"AdaptiveAvgPool{n}d", (size,), shape)
+        torch_and_ours(f"AdaptiveMaxPool{n}d", (size,), shape, {"return_indices": True})
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_unpooling_matches_torch(n):
+    torch = pytest.importorskip("torch")
+    for shape, kernel, stride in itertools.product(((2, 3, *SIZES[n]), (3, *SIZES[n])), (2, 3), (None, 3)):
+        x = uniform(*shape)
+        y, index = getattr(torch.nn, f"MaxPool{n}d")(kernel, stride, return_indices=True)(torch.from_numpy(x))
+        theirs = getattr(torch.nn, f"MaxUnpool{n}d")(kernel, stride)(y, index, output_size=SIZES[n])
+        ours = getattr(nn, f"MaxUnpool{n}d")(kernel, stride)
+        close(ours(pn.from_numpy(y.numpy()), index.numpy(), SIZES[n]), theirs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_max_pool_takes_the_first_maximum_and_the_last_nan(dtype):
+    x = np.array([[[1, 3, 3, np.nan, 2, np.nan, -np.inf, -np.inf] * 5]], dtype)
+    y, index = F.max_pool1d(x, 4, return_indices=True)
+    np.testing.assert_array_equal(y, np.full((1, 1, 10), np.nan))
+    assert index.tolist() == [[[8 * (i // 2) + (3 if i % 2 == 0 else 5) for i in range(10)]]]
+    y, index = F.max_pool1d(np.array([[[2, 2, 1, 2], [-np.inf] * 4]], dtype), 2, return_indices=True)
+    assert index.tolist() == [[[0, 3], [0, 2]]]
+
+
+def test_parameters_start_as_pytorch_words_it():
+    pn.manual_seed(0)
+    layer = nn.Conv2d(30, 50, 5)
+    bound = 1 / np.sqrt(30 * 25)
+    for p in layer.parameters():
+        values = p.detach().numpy()
+        assert abs(values).max() <= bound
+        assert abs(values).max() > 0.8 * bound
+    assert repr(nn.Conv2d(3, 8, 3, padding="same")) == "Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding='same')"
+    torch = pytest.importorskip("torch")
+    for name, args, kwargs in (("Conv2d", (3, 8, (3, 5)), {"stride": 2, "groups": 1, "bias": False}),
+                               ("ConvTranspose1d", (4, 8, 3), {"stride": 2, "output_padding": 1, "groups": 2, "dilation": 2}),
+                               ("Conv3d", (2, 2, 3), {"padding": 1, "padding_mode": "circular"}), ("MaxPool2d", (2,), {}),
+                               ("AvgPool2d", (3, 2), {}), ("AdaptiveAvgPool2d", (3,), {}), ("MaxUnpool1d", (2,), {})):  # fmt: skip
+        ours, theirs = getattr(nn, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs)
+        if "Unpool" not in name:  # PyTorch spreads the numbers there and not in MaxPool
+            assert repr(ours) == repr(theirs)
+
+
+# ---- errors ----
+
+
+def test_bad_arguments_are_named():
+    x = pn.zeros((2, 3, 8, 8))
+    for make, call, message in (
+        (lambda: nn.Conv2d(3, 4, 11, padding=1), x, r"conv2d: the kernel \(11, 11\) .* more than the padded input \(10, 10\)"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), None, "Conv2d: groups is 2 but must divide in_channels, which is 3"),
+        (lambda: nn.Conv2d(4, 3, 3, groups=2), None, "Conv2d: groups is 2 but must divide out_channels, which is 3"),
+        (lambda: nn.Conv2d(5, 4, 3), x, "conv2d: x has 3 channels but weight with groups=1 expects 5"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=0), None, "Conv2d: stride is 0 but must be at least 1"),
+        (lambda: nn.Conv2d(3, 4, 3, padding=-1), None, "Conv2d: padding is -1 but must be at least 0"),
+        (lambda: nn.Conv2d(3, 4, (3, 3, 3)), None, "Conv2d: kernel_size .* one integer or 2 of them"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=2, padding="same"), None, "Conv2d: padding 'same' needs stride 1"),
+        (lambda: nn.Conv2d(3, 4, 3, padding="full"), None, "Conv2d: padding is 'full'"),
+        (lambda: nn.Conv2d(3, 4, 3, padding_mode="mirror"), None, "Conv2d: padding_mode is 'mirror'"),
+        (lambda: nn.Conv2d(0, 4, 3), None, "Conv2d: in_channels must be an integer of at least 1"),
+        (lambda: nn.Conv1d(3, 4, 3), x, r"conv1d: x must have 3 dimensions .*\(2, 3, 8, 8\)"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, output_padding=2), None, "ConvTranspose2d: output_padding is 2 .* 0 to 1"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, padding=9), x, "conv_transpose2d: nothing is left"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, padding_mode="reflect"), None, "padding_mode .* must be 'zeros'"),
+        (lambda: nn.MaxPool2d(9), x, "max_pool2d: the window reaches over 9 elements, more than the padded input, which has 8"),
+        (lambda: nn.MaxPool2d(2, padding=2), x, "max_pool2d: padding is 2 .* 0 to 1"),
+        (lambda: nn.AvgPool2d(2, divisor_override=0), x, "avg_pool2d: divisor_override must not be 0"),
+        (lambda: nn.AdaptiveAvgPool2d((2, 3, 4)), x, "adaptive_avg_pool2d: output_size .* 2 of them"),
+        (lambda: nn.AdaptiveMaxPool2d(-1), x, "adaptive_max_pool2d: output_size is -1"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            make()(call)
+    layer = nn.ConvTranspose2d(3, 4, 3, stride=2)
+    with pytest.raises(ValueError, match=r"output_size \(30, 17\) is impossible .* \(17, 17\) to \(18, 18\)"):
+        layer(x, (30, 17))
+    with pytest.raises(ValueError, match="conv_transpose2d: output_padding is 2 but must be smaller .* 0 to 1"):
+        F.conv_transpose2d(x, layer.weight, stride=2, output_padding=2)
+    with pytest.raises(ValueError, match="output_size .* must lie between 15 and 17"):
+        F.max_unpool2d(x, pn.zeros((2, 3, 8, 8), dtype=np.int64), 2, output_size=(16, 14))
+    with pytest.raises(TypeError, match="conv2d: stride is 'a'"):
+        F.conv2d(x, pn.zeros((4, 3, 3, 3)), stride="a")
+
+
+# ---- replay ----
+
+
+@pytest.mark.parametrize("batch", [5, 16])
+def test_replayed_step_has_the_same_bits(batch):
+    rng = np.random.default_rng(1)
+
+    def make():
+        model = nn.Sequential(nn.Conv2d(1, 6, 4, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 5, 3, stride=2, groups=1),
+                              nn.AvgPool2d(2, 1), nn.ConvTranspose2d(5, 3, 4, stride=2, output_padding=1), nn.AdaptiveMaxPool2d(3),
+                              nn.Flatten(), nn.Linear(27, 4))  # fmt: skip
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return SimpleNamespace(step=step, state=lambda: list(model.parameters()))
+
+    inputs = [(rng.normal(size=(batch, 1, 16, 16)).astype(np.float32), rng.integers(0, 4, batch)) for _ in range(5)]
+    eager_and_compiled(make, inputs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch", [5, 32])
+def test_same_bits_for_any_number_of_threads(batch, dtype):
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-1, 1, (batch, 20, 27, 27)).astype(dtype)
+    w = rng.uniform(-1, 1, (20, 20, 4, 4)).astype(dtype)
+    g = rng.uniform(-1, 1, (batch, 20, 12, 12)).astype(dtype)
+    rest = ((2, 2), (0, 0), (1, 1), 1)
+    before, found = pn.get_num_threads(), []
+    try:
+        for threads in (1, 2, 7):
+            pn.set_num_threads(threads)
+            found.append([np.asarray(y).tobytes() for y in (
+                convolution._conv(x, w, None, (12, 12), *rest), convolution._conv_transpose(g, w, None, (27, 27), *rest),
+                convolution._conv_weight(x, g, (4, 4), *rest), F.max_pool2d(x, 2))])  # fmt: skip
+    finally:
+        pn.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
