@@ -151,9 +151,9 @@ class Conv2d(_Forward):
     """Convolution (cross-correlation) of images, as ``torch.nn.Conv2d``; see :func:`pyneural.conv2d` for the formula.
 
     Shapes: x (N, in_channels, H, W) or (in_channels, H, W), bias (out_channels), weight (out_channels, in_channels /
-    groups, \\*kernel_size). ``padding`` may be 'same' or 'valid'; ``padding_mode`` says what stands in the padding: zeros,
-    or the image mirrored ('reflect'), its border ('replicate'), or its other end ('circular'). Weight and bias start
-    uniform in +-1 / sqrt(in_channels / groups * prod(kernel_size)).
+    groups, \\*kernel_size). ``padding`` may be 'same' or 'valid'; ``padding_mode`` says what stands in the padding:
+    zeros, or the image mirrored ('reflect'), its border ('replicate'), or its other end ('circular'). Weight and bias
+    start uniform in +-1 / sqrt(in_channels / groups * prod(kernel_size)).
 
     Raises ValueError if groups does not divide the channels, or the kernel is larger than the padded input.
     """
