@@ -206,8 +206,8 @@ class _Transposed(_Conv):
         wanted = tuple(output_size)[-n:]
         if len(output_size) not in (n, x.ndim):
             raise ValueError(f"{self._get_name()}: output_size is {tuple(output_size)} but must have {n} entries")
-        facts = zip(x.shape[-n:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
-        least = [(m - 1) * s - 2 * int(p) + d * (k - 1) + 1 for m, k, s, p, d in facts]
+        facts: Any = zip(x.shape[-n:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        least = [(m - 1) * s - 2 * p + d * (k - 1) + 1 for m, k, s, p, d in facts]
         extra = tuple([w - m for w, m in zip(wanted, least, strict=True)])
         if any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=True)):
             most = tuple([m + s - 1 for m, s in zip(least, self.stride, strict=True)])

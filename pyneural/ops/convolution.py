@@ -29,8 +29,8 @@ as_tensor = _engine.as_tensor
 def _taps(
     kernel: Sequence[int], large: Sequence[int], small: Sequence[int], stride: Sequence[int], padding: Sequence[int],
     dilation: Sequence[int],
-) -> Iterator[tuple[tuple, tuple, tuple]]:  # fmt: skip
-    """Position in the kernel, and the slices of the small and the large side that meet there."""
+) -> Iterator[Any]:  # fmt: skip
+    """NumPy indices: a position in the kernel, and the slices of the small and the large side that meet there."""
     for k in np.ndindex(*kernel):
         here, there = [], []
         for i, n, m, s, p, d in zip(k, large, small, stride, padding, dilation, strict=True):
@@ -39,7 +39,7 @@ def _taps(
             start = first * s + i * d - p
             here.append(slice(first, first + count))
             there.append(slice(start, start + count * s, s) if count else slice(0, 0))
-        yield k, tuple(here), tuple(there)
+        yield (..., *k), (..., *here), (..., *there)
 
 
 def _grouped(x: np.ndarray, groups: int, axis: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def _conv_reference(
     xs, ws = _grouped(x, groups, 1), _grouped(weight, groups, 0)
     y = np.zeros((x.shape[0], groups, ws.shape[1], *size))
     for k, here, there in _taps(weight.shape[2:], x.shape[2:], size, stride, padding, dilation):
-        y[(..., *here)] += np.einsum("ngc...,goc->ngo...", xs[(..., *there)], ws[(..., *k)])
+        y[here] += np.einsum("ngc...,goc->ngo...", xs[there], ws[k])
     return _with_bias(y, x, bias)
 
 
@@ -71,7 +71,7 @@ def _conv_transpose_reference(
     xs, ws = _grouped(x, groups, 1), _grouped(weight, groups, 0)
     y = np.zeros((x.shape[0], groups, weight.shape[1], *size))
     for k, here, there in _taps(weight.shape[2:], size, x.shape[2:], stride, padding, dilation):
-        y[(..., *there)] += np.einsum("ngo...,goc->ngc...", xs[(..., *here)], ws[(..., *k)])
+        y[there] += np.einsum("ngo...,goc->ngc...", xs[here], ws[k])
     return _with_bias(y, x, bias)
 
 
@@ -81,9 +81,9 @@ def _conv_weight_reference(
     xs, gs = _grouped(x, groups, 1), _grouped(dy, groups, 1)
     w = np.zeros((groups, gs.shape[2], xs.shape[2], *kernel))
     for k, here, there in _taps(kernel, x.shape[2:], dy.shape[2:], stride, padding, dilation):
-        a, b = xs[(..., *there)], gs[(..., *here)]
+        a, b = xs[there], gs[here]
         places = math.prod(a.shape[3:])
-        w[(..., *k)] = np.einsum("ngcp,ngop->goc", a.reshape(*a.shape[:3], places), b.reshape(*b.shape[:3], places))
+        w[k] = np.einsum("ngcp,ngop->goc", a.reshape(*a.shape[:3], places), b.reshape(*b.shape[:3], places))
     return w.reshape(dy.shape[1], *w.shape[2:]).astype(x.dtype)
 
 

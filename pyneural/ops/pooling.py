@@ -34,8 +34,8 @@ as_tensor = _engine.as_tensor
 
 def _windows(
     large: Sequence[int], size: Sequence[int], kernel: Any, stride: Any, padding: Any, dilation: Any
-) -> Iterator[tuple[tuple[int, ...], tuple[np.ndarray, ...], int]]:
-    """Every output's index, the places of its window along each axis, and its number of places with the padding."""
+) -> Iterator[Any]:
+    """Every output's NumPy index, the places of its window along each axis, and its number of places with the padding."""
     for out in np.ndindex(*size):
         places, count = [], 1
         for i, (j, n, m) in enumerate(zip(out, large, size, strict=True)):
@@ -47,7 +47,7 @@ def _windows(
             else:
                 places.append(np.arange(j * n // m, -(-(j + 1) * n // m)))
                 count *= len(places[-1])
-        yield out, tuple(places), count
+        yield (..., *out), tuple(places), count
 
 
 def _max_reference(x: np.ndarray, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple:
@@ -60,8 +60,8 @@ def _max_reference(x: np.ndarray, size: Any, kernel: Any, stride: Any, padding: 
         nan = np.isnan(part)
         last_nan = part.shape[-1] - 1 - np.argmax(nan[..., ::-1], axis=-1)
         best = np.where(nan.any(-1), last_nan, np.argmax(part, axis=-1))
-        y[(..., *out)] = np.take_along_axis(part, best[..., None], -1)[..., 0]
-        index[(..., *out)] = flat[best]
+        y[out] = np.take_along_axis(part, best[..., None], -1)[..., 0]
+        index[out] = flat[best]
     return y, index
 
 
@@ -85,9 +85,10 @@ def _avg_reference(
     y = np.zeros((*x.shape[:2], *size), x.dtype)
     ones = (1,) * len(size)
     for out, places, count in _windows(x.shape[2:], size, kernel, stride, padding, ones):
-        part = x[(slice(None), slice(None), *np.ix_(*places))]
+        grid: Any = (..., *np.ix_(*places))
+        part = x[grid]
         total = part.sum(tuple(range(2, x.ndim)), dtype=np.float64)
-        y[(..., *out)] = total / _divisor(places, count, with_padding, divisor)
+        y[out] = total / _divisor(places, count, with_padding, divisor)
     return y
 
 
@@ -97,8 +98,9 @@ def _avg_backward_reference(
     y = np.zeros((*x.shape[:2], *size))
     ones = (1,) * len(size)
     for out, places, count in _windows(size, x.shape[2:], kernel, stride, padding, ones):
-        share = x[(..., *out)] / _divisor(places, count, with_padding, divisor)
-        y[(slice(None), slice(None), *np.ix_(*places))] += share.reshape(*x.shape[:2], *ones)
+        share = x[out] / _divisor(places, count, with_padding, divisor)
+        grid: Any = (..., *np.ix_(*places))
+        y[grid] += share.reshape(*x.shape[:2], *ones)
     return y.astype(x.dtype)
 
 
@@ -250,7 +252,7 @@ _avg_pool_backward: Any = op(
 
 
 def _pooled_sizes(
-    name: str, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, spatial: int
+    name: str, x: Tensor, spatial: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> tuple[tuple[int, ...], ...]:
     """The primitives' attributes: size, kernel, stride, padding, dilation."""
     kernel = spatial_numbers(name, "kernel_size", kernel_size, spatial, 1)
@@ -303,7 +305,7 @@ def _alone(y: Tensor, alone: bool) -> Tensor:
 def _max(spatial: int, x: Any, return_indices: bool, kernel_size: Any, *rest: Any) -> Any:
     name = f"max_pool{spatial}d"
     x, alone = with_batch(name, x, spatial)
-    y, indices = _max_pool(x, *_pooled_sizes(name, x, kernel_size, *rest, spatial))
+    y, indices = _max_pool(x, *_pooled_sizes(name, x, spatial, kernel_size, *rest))
     return (_alone(y, alone), _alone(indices, alone)) if return_indices else _alone(y, alone)
 
 
@@ -313,7 +315,7 @@ def _avg(
 ) -> Tensor:  # fmt: skip
     name = f"avg_pool{spatial}d"
     x, alone = with_batch(name, x, spatial)
-    sizes = _pooled_sizes(name, x, kernel_size, stride, padding, 1, ceil_mode, spatial)
+    sizes = _pooled_sizes(name, x, spatial, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is not None and operator.index(divisor_override) == 0:
         raise ValueError(f"{name}: divisor_override must not be 0")
     return _alone(_avg_pool(x, *sizes[:4], bool(count_include_pad), divisor_override), alone)

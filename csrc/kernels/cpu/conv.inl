@@ -54,17 +54,33 @@ void tile(const TapProduct<T>& s) {
       }
     }
   }
+  // One pass for each of these, which the compiler does not multiply with each other.
+  if (s.add) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+      for (int v = 0; v < N; ++v) sum[r][v] = load<T>(s.c + r * s.c_row + v * L) + sum[r][v];
+  }
+  if (s.column_bias) {
+#pragma GCC unroll 2
+    for (int v = 0; v < N; ++v) {
+      const V<T> bias = load<T>(s.column_bias + v * L);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) sum[r][v] += bias;
+    }
+  }
+  if (s.row_bias) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V<T> bias = s.row_bias[r] - V<T>{};
+#pragma GCC unroll 2
+      for (int v = 0; v < N; ++v) sum[r][v] += bias;
+    }
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < N; ++v) {
-      T* c = s.c + r * s.c_row + v * L;
-      V<T> y = sum[r][v];
-      if (s.add) y = load<T>(c) + y;
-      if (s.column_bias) y += load<T>(s.column_bias + v * L);
-      if (s.row_bias) y += s.row_bias[r] - V<T>{};
-      store<T>(c, y);
-    }
+    for (int v = 0; v < N; ++v) store<T>(s.c + r * s.c_row + v * L, sum[r][v]);
 }
 
 template <class S>
