@@ -492,6 +492,86 @@ void random_numbers(const RandomKernels<T>& k) {
   check_draw<T>("dropout", [&](int64_t n, T* y) { k.dropout(s, n, x.get(), 0x40000000u, T(4) / T(3), y); });
 }
 
+// ---- convolution and pooling ----
+template <class T>
+T fused(T a, T b, T c) {
+  return isa != "base" ? std::fma(a, b, c) : a * b + c;
+}
+
+template <class T>
+void convolution(const ConvKernels<T>& k) {
+  Hash products, lanes, turns;
+  for (int64_t rows = 1; rows < 33; rows += rows < 16 ? 1 : 5) {
+    const int64_t columns = 16 * (1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = columns + 3;
+    const Data<T> a = moderate<T>(500), b = moderate<T>(600), column = moderate<T>(columns), row = moderate<T>(rows);
+    const Data<T> c = moderate<T>(rows * c_row), wanted = c;
+    std::vector<Tap> tap;
+    for (int64_t t = 0; t < taps; ++t)
+      tap.push_back({static_cast<int64_t>(random_bits() % 300), static_cast<int64_t>(random_bits() % 500)});
+    const bool add = rows & 1, by_column = rows & 2, by_row = rows % 3 == 0;
+    k.product({rows, columns, taps, tap.data(), a.get(), a_row, b.get(), c.get(), c_row, add,
+               by_column ? column.get() : nullptr, by_row ? row.get() : nullptr});
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t j = 0; j < columns; ++j) {
+        T sum = 0;
+        for (const Tap& t : tap) sum = fused(a[r * a_row + t.a], b[t.b + j], sum);
+        if (add) sum = wanted[r * c_row + j] + sum;
+        if (by_column) sum += column[j];
+        if (by_row) sum += row[r];
+        wanted[r * c_row + j] = sum;
+      }
+    expect("conv product", kType<T>, c.get(), wanted.get(), c.size());
+    products.add(c.get(), c.size());
+  }
+  for (int64_t rows = 1; rows < 12; ++rows) {
+    const int64_t columns = 1 + rows * 5 % 11, taps = rows * 3, n = rows * columns;
+    const Data<T> a = moderate<T>(900), b = moderate<T>(900), sums = moderate<T>(n * kBatchLanes), wanted = sums;
+    std::vector<Tap> tap;
+    for (int64_t t = 0; t < taps; ++t)
+      tap.push_back({static_cast<int64_t>(random_bits() % 500), static_cast<int64_t>(random_bits() % 500)});
+    k.lane_product({rows, columns, taps, tap.data(), a.get(), 17, b.get(), 19, sums.get()});
+    for (int64_t i = 0; i < n * kBatchLanes; ++i) {
+      const int64_t l = i % kBatchLanes, j = i / kBatchLanes % columns, r = i / kBatchLanes / columns;
+      for (const Tap& t : tap) wanted[i] = fused(a[r * 17 + t.a + l], b[j * 19 + t.b + l], wanted[i]);
+    }
+    expect("conv lanes", kType<T>, sums.get(), wanted.get(), sums.size());
+    lanes.add(sums.get(), sums.size());
+    Data<T> folded(n);
+    k.add_lanes(n, sums.get(), folded.get());
+    lanes.add(folded.get(), n);
+    Data<T> turned(13 * 130);
+    k.transpose(sums.get(), 16, turned.get(), 130, n, 13);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t q = 0; q < 13; ++q)
+        if (!same(turned[q * 130 + i], sums[i * 16 + q])) wrong("transpose", kType<T>, i, 0, 0);
+    turns.add(turned.get(), turned.size());
+  }
+  products.print("conv product", kType<T>), lanes.print("conv lanes", kType<T>), turns.print("transpose", kType<T>);
+}
+
+template <class T>
+void pooling(const PoolKernels<T>& k) {
+  Hash hash;
+  for (int64_t stride = 1; stride < 4; ++stride)
+    for (int64_t n = 1; n < 50; n += 3) {
+      const Data<T> x = mixed<T>(400);
+      const int64_t tap[] = {3, 5, 4, 100, 101, 0};
+      Data<T> y(n);
+      Data<int64_t> index(n);
+      k.max_of_taps({n, stride, 6, tap, x.get(), y.get(), index.get(), 7});
+      for (int64_t j = 0; j < n; ++j) {
+        int64_t best = tap[0] + j * stride;
+        for (const int64_t t : tap)
+          if (const T v = x[t + j * stride]; v > x[best] || v != v) best = t + j * stride;
+        if (index[j] != best + 7 || !same(y[j], x[best]))
+          wrong("max of taps", kType<T>, j, double(y[j]), double(x[best]));
+      }
+      hash.add(y.get(), n);
+      hash.add(index.get(), n);
+    }
+  hash.print("max of taps", kType<T>);
+}
+
 template <class T>
 void all() {
   const FloatKernels<T>& k = kernels().of<T>();
@@ -502,6 +582,8 @@ void all() {
   losses(k.losses);
   optimisers(k.optim);
   random_numbers(k.random);
+  convolution(k.conv);
+  pooling(k.pool);
 }
 
 }  // namespace
