@@ -21,11 +21,14 @@ def summed_loss(x: np.ndarray, centers: np.ndarray) -> float:
     return float(nearest(x, centers)[1].mean())
 
 
-def exact_rule(e: Run, x: np.ndarray, start: np.ndarray, step: float, epochs: int, what: str) -> np.ndarray:
-    """C_i <- (1 - step) C_i + step m_i for each batch, m_i the mean of the batch's rows in cell i: the centres."""
+def exact_rule(
+    e: Run, x: np.ndarray, start: np.ndarray, step: float, epochs: int, what: str, last: list[np.ndarray] | None = None
+) -> np.ndarray:
+    """C_i <- (1 - step) C_i + step m_i for each batch, m_i the mean of the batch's rows in cell i: the centres. The
+    centres after each of the last 30 batches are added to ``last``."""
     centers = start.astype(np.float64)
     rng = np.random.default_rng(e.seed)
-    for _ in e.progress(range(epochs), what):
+    for epoch in e.progress(range(epochs), what):
         order = rng.permutation(len(x))
         for first in range(0, len(x), BATCH):
             batch = x[order[first : first + BATCH]].astype(np.float64)
@@ -34,6 +37,8 @@ def exact_rule(e: Run, x: np.ndarray, start: np.ndarray, step: float, epochs: in
             counts = hot.sum(axis=0)
             won = counts > 0
             centers[won] += step * ((hot.T @ batch)[won] / counts[won, None] - centers[won])
+            if last is not None and epoch == epochs - 1 and first + 30 * BATCH >= len(x):
+                last.append(centers.copy())
     return centers
 
 

@@ -79,11 +79,10 @@ def run(e: Run) -> None:
     e.check("revived centres hold images again", int(np.bincount(end.labels, minlength=10).min()), 0, kind="above")
     picture = np.concatenate([ends[n] for n in starts])
     titles = [f"{n:,}" for name in starts for n in sizes[name]]
-    fig = plots.image_grid(picture, titles, shape=(28, 28), low=0.0, high=1.0,
-                           title="centres after training, one row for each start, with their cell sizes: "
-                           + "; ".join(starts))  # fmt: skip
-    data = {name.replace(" ", "_"): ends[name] for name in starts}
-    e.figure("centers", fig, "From uniform numbers (first row) one centre takes all images.", data)
+    title = "centres after training, and the size of each cell"
+    fig = plots.image_grid(picture, titles, shape=(28, 28), low=0.0, high=1.0, title=title)
+    caption = f"Rows: {', '.join(starts)}. From uniform numbers one centre takes all images."
+    e.figure("centers", fig, caption, {name.replace(" ", "_"): ends[name] for name in starts})
     fig = plots.learning_curves(curves, ylabel="summed loss", title="loss by epoch")
     e.figure(
         "loss",
