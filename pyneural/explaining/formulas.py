@@ -11,7 +11,8 @@ from typing import Any
 from .graph import Leaf, Node
 
 _TOKEN = re.compile(
-    r"\\(?:mathrm|text|mathbf|operatorname)\{[^{}]*\}|\\[a-zA-Z]+|\\.|\d+(?:\.\d+)?|[a-zA-Z]|[\s~]+|.", re.DOTALL
+    r"\\(?:mathrm|text|mathbf|operatorname|dot)\{[^{}]*\}|(?<![a-zA-Z])dy(?![a-zA-Z])|\\[a-zA-Z]+|\\.|\d+(?:\.\d+)?|[a-zA-Z]|[\s~]+|.",
+    re.DOTALL,
 )
 _SIMPLE = re.compile(r"([A-Za-z])_?(\d*)")
 
@@ -53,7 +54,9 @@ def filled(rule: str, names: Mapping[str, str]) -> str:
     parts: list[str] = []
     tokens = _TOKEN.findall(rule)
     for i, token in enumerate(tokens):
-        new = names.get(token) if len(token) == 1 else None
+        new = names.get(token)
+        if token == r"\dot{y}":  # the gradient that a backward op is given is not its y
+            new = names.get("dy")
         if token.startswith("\\mathrm{"):
             new = names.get(token[8:-1])
         if new is None:
@@ -142,6 +145,8 @@ class _Reader:
         if token.startswith("\\") and token.endswith("}"):
             kind, _, words = token[1:-1].partition("{")
             words = html.escape(re.sub(r"\\(.)", r"\1", words))
+            if kind == "dot":
+                return f'<mover accent="true"><mi>{words}</mi><mo>&#729;</mo></mover>'
             if kind == "text":
                 return f"<mtext>{words.replace(' ', '&#160;')}</mtext>"
             return f'<mi mathvariant="normal">{words}</mi>'

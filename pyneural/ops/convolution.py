@@ -163,7 +163,7 @@ _conv: Any = op(
         ),
         "bias": lambda g: _sum_to_bias(g),
     },
-    formula={"x": r"W^{T} \star g", "weight": r"x \star g", "bias": r"\textstyle\sum_{n,o} g_{n,o}"},
+    formula={"x": r"W^{T} \star g", "weight": r"x \star g", "bias": r"\sum_{n,o} g_{n,o}"},
     samples=lambda make: _samples(make, False),
     errors=lambda make: [
         ((make(2, 3, 5, 5), make(4, 2, 3, 3), None, (3, 3), *_ONES), ValueError, r"conv2d: x has 3 channels but weight with groups=1 expects 2"),
@@ -190,7 +190,7 @@ _conv_transpose: Any = op(
         ),
         "bias": lambda g: _sum_to_bias(g),
     },
-    formula={"x": r"W \star g", "weight": r"g \star x", "bias": r"\textstyle\sum_{n,i} g_{n,i}"},
+    formula={"x": r"W \star g", "weight": r"g \star x", "bias": r"\sum_{n,i} g_{n,i}"},
     samples=lambda make: _samples(make, True),
     errors=lambda make: [
         ((make(2, 3, 5, 5), make(4, 3, 3, 3), None, (3, 3), *_ONES), ValueError, "conv_transpose2d: x has 3 channels but weight expects 4"),
