@@ -504,6 +504,8 @@ def test_statistics_and_small_pictures():
     json.dumps(Value(np.full((20, 20), 1e308)).to_dict(), allow_nan=False)
     assert Value(np.zeros((0, 3))).summary is None
     assert Value(np.ones((4, 3, 20, 20), np.float32)).summary["picture"]["rows"] == 16
+    assert Value(np.ones((64, 8, 1, 1))).summary["picture"]["rows"] == 16
+    assert Value(np.ones((64, 1))).summary["picture"]["rows"] == 1
     assert "mean 1" in Value(np.ones(FEW + 1)).line()
     assert [number(v) for v in (0.0, -1.5, 123456.0, 7, True, np.float32(0.1))] == [
         "0",

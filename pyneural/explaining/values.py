@@ -132,7 +132,8 @@ def _summarise(a: np.ndarray) -> dict[str, Any]:
 
 def _cells(a: np.ndarray) -> tuple[np.ndarray, int]:
     """Means over blocks, row by row, and the number of rows."""
-    while a.ndim > 2 and a.shape[0] != 1 and a.size > _ROWS * _COLUMNS:
+    a = a.squeeze()
+    while a.ndim > 2 and a.size > _ROWS * _COLUMNS:
         a = a[0]
     table = a.reshape(-1, a.shape[-1]) if a.ndim > 1 else a.reshape(1, -1)
     for axis, most in ((0, _ROWS), (1, _COLUMNS)):
