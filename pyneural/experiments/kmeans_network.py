@@ -85,8 +85,9 @@ def run(e: Run) -> None:
     e.report("images of 5 at the centre of 5", int(table[5, 5]), note="604 in a reference run; 3, 8, 0 take others")
     names = [str(d) for d in range(10)]
     e.table("images by digit and centre", ["digit", *names], [[d, *map(int, table[d])] for d in range(10)])
-    fig = plots.heat_map(table, names, names, title="images of each digit (row) at each centre (column)",
-                         xlabel="centre", ylabel="digit")  # fmt: skip
+    cells = [[f"{n:,}" for n in row] for row in table]
+    title = "images of each digit (row) at each centre (column)"
+    fig = plots.heat_map(table, names, names, cells=cells, title=title, xlabel="centre", ylabel="digit")
     e.figure("table", fig, "4, 7 and 9 share their centres.", {"table": table})
     both = np.concatenate([start, centers])
     titles = [*(f"start {i}" for i in range(10)), *(f"{i}: {n:,}" for i, n in enumerate(table.sum(axis=0)))]

@@ -1,0 +1,47 @@
+"""Five of scikit-learn's data sets, fitted by both libraries; ``pytest -s`` shows the table."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyneural.estimators import PCA, KMeans, MLPClassifier, MLPRegressor
+
+SETS = ("iris", "wine", "breast_cancer", "digits", "diabetes")
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Any:
+    return pytest.importorskip("sklearn")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_fits_are_as_good(theirs: Any, name: str) -> None:
+    from sklearn import cluster, datasets, decomposition, neural_network
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    z = StandardScaler().fit_transform(x)
+    k = len(np.unique(y)) if name != "diabetes" else 4
+    inertia = [m(k, n_init=10, random_state=0).fit(x).inertia_ for m in (KMeans, cluster.KMeans)]
+    held = [m(3).fit(z).explained_variance_ratio_.sum() for m in (PCA, decomposition.PCA)]
+    kinds = (MLPRegressor, neural_network.MLPRegressor) if name == "diabetes" else (
+        MLPClassifier, neural_network.MLPClassifier)  # fmt: skip
+    target = (y - y.mean()) / y.std() if name == "diabetes" else y
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*converged.*")
+        score = [
+            np.mean([m(hidden_layer_sizes=(32,), max_iter=500, random_state=s).fit(z, target).score(z, target)
+                     for s in range(3)]) for m in kinds
+        ]  # fmt: skip
+    print(
+        f"\n{name:14} inertia {inertia[0]:.6g} / {inertia[1]:.6g}; 3 components {held[0]:.4%} / {held[1]:.4%}; "
+        f"perceptron {score[0]:.4f} / {score[1]:.4f}"
+    )
+    assert inertia[0] <= 1.001 * inertia[1]
+    assert held[0] == pytest.approx(held[1], rel=1e-6)
+    # Accuracies agree within half a point. R^2 after 500 epochs has not settled; starts differ by 0.01 either way.
+    assert score[0] >= score[1] - (0.03 if name == "diabetes" else 0.005)
