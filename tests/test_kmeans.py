@@ -3,6 +3,7 @@ features; the network that does k-means."""
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -394,6 +395,18 @@ def test_early_stopping_and_several_outputs() -> None:
     assert e.score(x, y) > 0.9
     with pytest.raises(ValueError, match="4 features"):
         MLPRegressor().fit(np.ones((3, 4)), np.ones(3), validation_data=(np.ones((2, 3)), np.ones(2)))
+
+
+def test_a_copy_goes_on_with_the_same_weight_decay() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    e = MLPRegressor((4,), random_state=0, alpha=0.5).partial_fit(x, x[:, 0])
+    copied = pickle.loads(pickle.dumps(e))
+    decays = [[g["weight_decay"] for g in m._moments.param_groups] for m in (e, copied)]
+    assert decays[0] == decays[1] == [0.01, 0.0]
+    before = copied.predict(x)
+    copied.partial_fit(x, x[:, 0])
+    assert not np.array_equal(copied.predict(x), before)
+    assert copied.n_iter_ == 2
 
 
 # ---- pictures ----

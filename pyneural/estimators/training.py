@@ -94,6 +94,7 @@ class NetworkEstimator(Estimator):
     n_iter_: int
     seconds_: list[float]
     _model: Any  # a module of the subclass
+    _size: tuple[int, float]  # rows and sum of weights of the first fit
 
     # Parameters that every such estimator has.
     solver: str
@@ -185,7 +186,8 @@ class NetworkEstimator(Estimator):
             default.set_state(self._stream.get_state())
             if fresh:
                 self._model = make()
-                self._moments = self._optimizer(self._model, n, n if total is None else total)
+                self._size = n, float(n if total is None else total)
+                self._moments = self._optimizer(self._model, *self._size)
                 self.loss_curve_, self.validation_loss_curve_, self.seconds_ = [], [], []
                 self.best_loss_, self.n_iter_, self.t_ = math.inf, 0, 0
             trainer = Trainer(self._model, loss(self._model), self._moments, metrics)
@@ -231,7 +233,7 @@ class NetworkEstimator(Estimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if "_model" in state:
-            self._moments = self._optimizer(self._model, 1, 1.0)
+            self._moments = self._optimizer(self._model, *self._size)
 
 
 __all__ = ["ACTIVATION", "ARRAY", "ONE_ACTIVATION", "NetworkEstimator", "Watch", "translated"]
