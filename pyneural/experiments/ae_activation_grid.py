@@ -73,9 +73,9 @@ def run(e: Run) -> None:
         The source's training losses are smaller than its test losses by 7.83, which fits 784/100: a batch of 100
         images summed and averaged over the 784 pixels. The table has both scales.
 
-        The size of a batch settles how far 30 epochs lead. With 50 images every printed test loss is met; with 10 most
-        nets end below the printed losses, and sigmoid with 100 units by 26 % (2.358; with 32 images 2.678, with 50
-        3.134, printed 3.194). ReLU with 25 units depends on the start: 9.4 to 10.3 for the seeds 0 to 3, and 8.36 after
+        The size of a batch settles how far 30 epochs lead. With 50 images each printed test loss is met in its bounds;
+        with 10 most nets end below, and sigmoid with 100 units by 26 % (2.358; with 32 images 2.678, with 50 3.134,
+        printed 3.194). ReLU with 25 units depends on the start: 9.4 to 10.3 for the seeds 0 to 3, and 8.36 after
         four epochs if W2 starts in +-1/sqrt(784) (`ae-small-bottleneck`), against the printed 8.717. Tanh at its step
         of 0.01 ends below the printed losses with every size of batch; with batches of 10 its test loss jumps from
         epoch to epoch, between 8.5 and 10.5 with 25 units, where 10.27 is printed.
