@@ -39,6 +39,11 @@ inline thread_local bool grad_enabled = true;
 inline bool get_grad_enabled() { return grad_enabled; }
 inline void set_grad_enabled(bool on) { grad_enabled = on; }
 
+// Per thread: products of float32 are done on operands rounded to bfloat16.
+inline thread_local bool autocast = false;
+inline bool get_autocast() { return autocast; }
+inline void set_autocast(bool on) { autocast = on; }
+
 inline double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }

@@ -128,6 +128,8 @@ cdef extern from "core.h" namespace "pn" nogil:
 
 cdef extern from "core.h" namespace "pn::python" nogil:
     double seconds()
+    bint get_autocast()
+    void set_autocast(bint)
 
 cdef extern from "core.h" namespace "pn::python":
     PyObject* get_capture()

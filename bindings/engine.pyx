@@ -54,6 +54,7 @@ cdef class Op:
     cdef unsigned optional    # bit i: input i may be None
     cdef unsigned reads_outputs
     cdef bint differentiable
+    cdef Op narrow            # what runs instead while autocast is on and the operands are float32
 
     def __init__(self, str name, tuple inputs, tuple attributes, dict gradient, str doc=""):
         cdef bytes encoded = name.encode()
@@ -73,6 +74,7 @@ cdef class Op:
         if unknown:
             raise ValueError(f"op {name}: gradient rules for {sorted(unknown)}, which are not among the inputs {self.inputs}")
         self.differentiable = bool(gradient)
+        self.narrow = None
         rules, needs, shape_needs = [], [], []
         for i in self.inputs:
             rule = gradient.get(i)
@@ -117,7 +119,13 @@ cdef class Op:
         return tuple(plan), need, shapes
 
     def __call__(self, *args):
+        if self.narrow is not None and get_autocast() and single_precision(args):
+            return call_op(self.narrow, args)
         return call_op(self, args)
+
+    def set_narrow(self, Op other):
+        """From now on `other` stands in for this op while autocast is on and all tensors are float32."""
+        self.narrow = other
 
     def __get__(self, instance, owner):
         # As a function would: an op that is an attribute of the tensor type is a method of tensors.
@@ -140,6 +148,13 @@ cdef class Op:
     def writes(self):
         """Positions of the inputs that the op changes in place."""
         return tuple([i for i in range(32) if self.row.writes >> i & 1])
+
+
+cdef bint single_precision(tuple args):
+    for x in args:
+        if isinstance(x, Tensor) and (<Tensor>x).array.dtype != DType.Float32:
+            return False
+    return True
 
 
 def _op_by_name(name):
@@ -456,6 +471,18 @@ cdef Tensor cast_to(Tensor t, DType dtype):
 
 
 include "tape.pxi"
+
+
+def is_autocast_enabled():
+    """Are products of float32 done on operands rounded to bfloat16 in this thread (see :class:`pyneural.autocast`)?"""
+    return get_autocast()
+
+
+def set_autocast_enabled(bint on):
+    """Sets it; returns what it was."""
+    before = get_autocast()
+    set_autocast(on)
+    return before
 
 
 def is_grad_enabled():

@@ -146,6 +146,9 @@ PYBIND11_MODULE(_kernels, m) {
   m.def("read_memory", &read_memory, py::arg("x").noconvert(), "Reads a float32 array on all threads.");
   m.def("copy_memory", &copy_memory, py::arg("x").noconvert(), py::arg("y").noconvert(),
         "y[:] = x on all threads, float32.");
+  m.def(
+      "bf16_instruction", [] { return pn::kernels().bf16_instruction; },
+      "Whether products in bfloat16 are done by an instruction of this CPU, with the current instruction set.");
   m.def("gemm", &gemm, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::arg("c") = py::none(),
         py::arg("row_order") = false,
         "a @ b [+ bias] [+ c]: the matrix product on NumPy arrays of any strides.\n\n"

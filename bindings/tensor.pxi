@@ -208,7 +208,7 @@ cdef class Tensor:
         return call2(POW, other, self)
     def __matmul__(self, other):
         if isinstance(other, Tensor) and self.array.ndim >= 2 and (<Tensor>other).array.ndim >= 2:
-            return call2(MATMUL, self, other)
+            return MATMUL(self, other)
         return _matmul_vectors(self, other)
     def __rmatmul__(self, other):
         return _matmul_vectors(other, self)

@@ -19,6 +19,7 @@ from ._engine import CaptureError
 from ._surroundings import watch
 from .autodiff import is_grad_enabled
 from .nn.module import Module
+from .precision import is_autocast_enabled
 from .random import generator_or_default
 from .tensor import Tensor, from_numpy
 
@@ -427,8 +428,9 @@ def _unflatten(structure: Any, tensors: Any) -> Any:
 
 
 def _mode() -> tuple:
-    """What a program relies on of the thread: whether gradients are recorded, and which generator noise comes from."""
-    return is_grad_enabled(), generator_or_default(None)
+    """What a program relies on of the thread: whether gradients are recorded, how products are done, and which
+    generator noise comes from."""
+    return is_grad_enabled(), is_autocast_enabled(), generator_or_default(None)
 
 
 def _kind(tensors: list[Tensor]) -> tuple:

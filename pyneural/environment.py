@@ -109,6 +109,9 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def show_config() -> None:
     """Print what `pyneural info` says, as plain lines: for bug reports."""
+    from ._kernels import bf16_instruction
+
     isas = ", ".join(available_isas())
-    for name, value in [*facts().items(), ("isa available", isas), *optional_parts().items()]:
+    bf16 = "by instruction" if bf16_instruction() else "by rounding"
+    for name, value in [*facts().items(), ("isa available", isas), ("bf16 products", bf16), *optional_parts().items()]:
         print(f"{name:>16}  {'not installed' if value is None else value}")

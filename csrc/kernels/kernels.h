@@ -76,6 +76,8 @@ struct FloatKernels {
 struct Kernels {
   FloatKernels<float> f32;
   FloatKernels<double> f64;
+  void (*gemm_bf16)(const Gemm<float>&);  // operands rounded to bfloat16, see cpu/bf16.inl
+  bool bf16_instruction;                  // and done by the CPU's own instruction
 
   template <class T>
   const FloatKernels<T>& of() const {

@@ -7,28 +7,34 @@
 namespace pn {
 namespace {
 
-// c = a b [+ bias] for one matrix of each, in the order that the shape of the whole product asks for.
-template <class T>
+// c = a b [+ bias] for one matrix of each, in the order that the shape of the whole product asks for. With `narrow` the
+// operands are rounded to bfloat16, which has one order for all shapes.
+template <class T, bool narrow>
 void product(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
              int64_t b_col, T* c, const T* bias, const Epilogue* epilogue = nullptr) {
-  kernels().of<T>().product({m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias, epilogue});
+  const Gemm<T> g{m, n, k, a, a_row, a_col, b, b_row, b_col, c, n, false, bias, epilogue};
+  if constexpr (narrow)
+    kernels().gemm_bf16(g);
+  else
+    kernels().of<T>().product(g);
 }
 
 void infer_matmul(OpCall& call) {
   const Array &a = *call.in[0], &b = *call.in[1];
   if (a.ndim < 2 || b.ndim < 2)
-    fail<ValueError>("matmul: both arguments need at least 2 dimensions, but the shapes are ", shape_text(a), " and ",
-                     shape_text(b));
+    fail<ValueError>(call.op->name, ": both arguments need at least 2 dimensions, but the shapes are ", shape_text(a),
+                     " and ", shape_text(b));
   const int64_t k = a.shape[a.ndim - 1];
   if (b.shape[b.ndim - 2] != k)
-    fail<ValueError>("matmul: ", shape_text(a), " @ ", shape_text(b), ": the first has ", k,
+    fail<ValueError>(call.op->name, ": ", shape_text(a), " @ ", shape_text(b), ": the first has ", k,
                      " columns but the second has ", b.shape[b.ndim - 2],
                      " rows; they must be equal (is a transpose missing?)");
   int dims;
   int64_t shape[kMaxDims];
   if (!broadcast_shapes(a.ndim - 2, a.shape, b.ndim - 2, b.shape, &dims, shape))
-    fail<ValueError>("matmul: the batch dimensions of ", shape_text(a), " and ", shape_text(b), " do not broadcast");
-  if (dims + 2 > kMaxDims) fail<ValueError>("matmul: more than ", kMaxDims, " dimensions");
+    fail<ValueError>(call.op->name, ": the batch dimensions of ", shape_text(a), " and ", shape_text(b),
+                     " do not broadcast");
+  if (dims + 2 > kMaxDims) fail<ValueError>(call.op->name, ": more than ", kMaxDims, " dimensions");
   shape[dims] = a.shape[a.ndim - 2];
   shape[dims + 1] = b.shape[b.ndim - 1];
   call.out[0].describe(promote(a.dtype, b.dtype), dims + 2, shape);
@@ -50,14 +56,16 @@ bool as_rows(const Array& a, int64_t* row_stride) {
 }
 
 // One product of matrices whose operands may lie elsewhere next time.
-template <class T>
+template <class T, bool narrow>
 void go_product(const Ready& r) {
   const T* bias = r.at[3] ? reinterpret_cast<const T*>(*r.at[3]) : nullptr;
-  product<T>(r.n[0], r.n[1], r.n[2], reinterpret_cast<const T*>(*r.at[0]), r.n[3], r.n[4],
-             reinterpret_cast<const T*>(*r.at[1]), r.n[5], r.n[6], reinterpret_cast<T*>(*r.at[2]), bias, r.epilogue);
+  product<T, narrow>(r.n[0], r.n[1], r.n[2], reinterpret_cast<const T*>(*r.at[0]), r.n[3], r.n[4],
+                     reinterpret_cast<const T*>(*r.at[1]), r.n[5], r.n[6], reinterpret_cast<T*>(*r.at[2]), bias,
+                     r.epilogue);
 }
 
 // Fills in r for call.out[0] = a b [+ bias], where a is a stack of rows and b_row, b_col the strides of b.
+template <bool narrow>
 bool prepare_product(const OpCall& call, Ready& r, int64_t n, int64_t k, int64_t b_row, int64_t b_col) {
   const Array &a = *call.in[0], &c = call.out[0];
   int64_t a_row = 0;
@@ -69,21 +77,23 @@ bool prepare_product(const OpCall& call, Ready& r, int64_t n, int64_t k, int64_t
     if (!call.in[2]->contiguous()) return false;
     r.at[3] = &call.in[2]->data;
   }
-  r.go = c.dtype == DType::Float32 ? go_product<float> : go_product<double>;
+  r.go = c.dtype == DType::Float32 ? go_product<float, narrow> : go_product<double, false>;
   return true;
 }
 
+template <bool narrow>
 bool prepare_matmul(const OpCall& call, Ready& r) {
   const Array& b = *call.in[1];
-  return b.ndim == 2 && prepare_product(call, r, b.shape[1], b.shape[0], b.strides[0], b.strides[1]);
+  return b.ndim == 2 && prepare_product<narrow>(call, r, b.shape[1], b.shape[0], b.strides[0], b.strides[1]);
 }
 
+template <bool narrow>
 bool prepare_linear(const OpCall& call, Ready& r) {
   const Array& w = *call.in[1];
-  return prepare_product(call, r, w.shape[0], w.shape[1], w.strides[1], w.strides[0]);
+  return prepare_product<narrow>(call, r, w.shape[0], w.shape[1], w.strides[1], w.strides[0]);
 }
 
-template <class T>
+template <class T, bool narrow>
 void matmul_of(const OpCall& call) {
   const Array &a = *call.in[0], &b = *call.in[1], &c = call.out[0];
   const int64_t m = a.shape[a.ndim - 2], k = a.shape[a.ndim - 1], n = b.shape[b.ndim - 1];
@@ -92,7 +102,7 @@ void matmul_of(const OpCall& call) {
   int64_t a_row = 0, rows = 1;
   for (int d = 0; d < a.ndim - 1; ++d) rows *= a.shape[d];
   if (b.ndim == 2 && as_rows(a, &a_row)) {
-    return product<T>(rows, n, k, a.ptr<T>(), a_row, a_col, b.ptr<T>(), b_row, b_col, c.ptr<T>(), nullptr);
+    return product<T, narrow>(rows, n, k, a.ptr<T>(), a_row, a_col, b.ptr<T>(), b_row, b_col, c.ptr<T>(), nullptr);
   }
   a_row = a.strides[a.ndim - 2];
   int64_t batch_shape[kMaxDims], a_step[kMaxDims], b_step[kMaxDims];
@@ -114,11 +124,11 @@ void matmul_of(const OpCall& call) {
       pa += index * a_step[d];
       pb += index * b_step[d];
     }
-    const Gemm<T> g{m, n, k, pa, a_row, a_col, pb, b_row, b_col, c.ptr<T>() + t * m * n, n, false, nullptr};
-    if (b.ndim == 2)
-      kernels().of<T>().gemm(g);  // some rows of one tall product
+    T* to = c.ptr<T>() + t * m * n;
+    if (b.ndim == 2 && !narrow)  // some rows of one tall product
+      kernels().of<T>().gemm({m, n, k, pa, a_row, a_col, pb, b_row, b_col, to, n, false, nullptr});
     else
-      kernels().of<T>().product(g);
+      product<T, narrow>(m, n, k, pa, a_row, a_col, pb, b_row, b_col, to, nullptr);
   };
   // Many small products: whole ones per thread. Few large ones: the threads work inside each.
   constexpr double kWorthAThread = 5e5;
@@ -133,29 +143,30 @@ void matmul_of(const OpCall& call) {
   }
 }
 
+template <bool narrow>
 void run_matmul(const OpCall& call) {
-  call.out[0].dtype == DType::Float32 ? matmul_of<float>(call) : matmul_of<double>(call);
+  call.out[0].dtype == DType::Float32 ? matmul_of<float, narrow>(call) : matmul_of<double, false>(call);
 }
 
 void infer_linear(OpCall& call) {
   const Array &x = *call.in[0], &w = *call.in[1];
   if (w.ndim != 2)
-    fail<ValueError>("linear: weight must have 2 dimensions (out_features, in_features), but its shape is ",
+    fail<ValueError>(call.op->name, ": weight must have 2 dimensions (out_features, in_features), but its shape is ",
                      shape_text(w));
-  if (x.ndim < 1) fail<ValueError>("linear: x needs at least 1 dimension; its shape is ()");
+  if (x.ndim < 1) fail<ValueError>(call.op->name, ": x needs at least 1 dimension; its shape is ()");
   if (x.shape[x.ndim - 1] != w.shape[1])
-    fail<ValueError>("linear: x has ", x.shape[x.ndim - 1], " columns but weight expects ", w.shape[1], " (x is ",
-                     shape_text(x), ", weight is ", shape_text(w), ")");
+    fail<ValueError>(call.op->name, ": x has ", x.shape[x.ndim - 1], " columns but weight expects ", w.shape[1],
+                     " (x is ", shape_text(x), ", weight is ", shape_text(w), ")");
   if (call.in[2] && (call.in[2]->ndim != 1 || call.in[2]->shape[0] != w.shape[0]))
-    fail<ValueError>("linear: bias has shape ", shape_text(*call.in[2]), " but weight ", shape_text(w), " needs (",
-                     w.shape[0], ",)");
+    fail<ValueError>(call.op->name, ": bias has shape ", shape_text(*call.in[2]), " but weight ", shape_text(w),
+                     " needs (", w.shape[0], ",)");
   int64_t shape[kMaxDims];
   for (int d = 0; d < x.ndim - 1; ++d) shape[d] = x.shape[d];
   shape[x.ndim - 1] = w.shape[0];
   call.out[0].describe(x.dtype, x.ndim, shape);
 }
 
-template <class T>
+template <class T, bool narrow>
 void linear_of(const OpCall& call) {
   const Array& w = *call.in[1];
   int64_t row = 0, rows = 1;
@@ -164,20 +175,35 @@ void linear_of(const OpCall& call) {
   if (!even) row = x.shape[x.ndim - 1];
   for (int d = 0; d < x.ndim - 1; ++d) rows *= x.shape[d];
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
-  product<T>(rows, w.shape[0], w.shape[1], x.ptr<T>(), row, x.strides[x.ndim - 1], w.ptr<T>(), w.strides[1],
-             w.strides[0], call.out[0].ptr<T>(), bias.ptr<T>());
+  product<T, narrow>(rows, w.shape[0], w.shape[1], x.ptr<T>(), row, x.strides[x.ndim - 1], w.ptr<T>(), w.strides[1],
+                     w.strides[0], call.out[0].ptr<T>(), bias.ptr<T>());
 }
 
+template <bool narrow>
 void run_linear(const OpCall& call) {
-  call.out[0].dtype == DType::Float32 ? linear_of<float>(call) : linear_of<double>(call);
+  call.out[0].dtype == DType::Float32 ? linear_of<float, narrow>(call) : linear_of<double, false>(call);
+}
+
+// The ops on bfloat16 operands take float32.
+template <void (*infer)(OpCall&)>
+void infer_narrow(OpCall& call) {
+  for (int i = 0; i < call.inputs; ++i)
+    if (call.in[i] && call.in[i]->dtype != DType::Float32)
+      fail<TypeError>(call.op->name, ": the operands are ", dtype_name(call.in[i]->dtype),
+                      " but only float32 is rounded to bfloat16; convert them, or use ",
+                      std::string(call.op->name).substr(0, 6));
+  infer(call);
 }
 
 }  // namespace
 
 const OpList& matmul_ops() {
   static const OpList ops = {
-      {"matmul", 2, 1, kBroadcasts, infer_matmul, run_matmul, 0, nullptr, prepare_matmul},
-      {"linear", 3, 1, kPlain, infer_linear, run_linear, 0, nullptr, prepare_linear},
+      {"matmul", 2, 1, kBroadcasts, infer_matmul, run_matmul<false>, 0, nullptr, prepare_matmul<false>},
+      {"linear", 3, 1, kPlain, infer_linear, run_linear<false>, 0, nullptr, prepare_linear<false>},
+      {"matmul_bf16", 2, 1, kBroadcasts, infer_narrow<infer_matmul>, run_matmul<true>, 0, nullptr,
+       prepare_matmul<true>},
+      {"linear_bf16", 3, 1, kPlain, infer_narrow<infer_linear>, run_linear<true>, 0, nullptr, prepare_linear<true>},
   };
   return ops;
 }

@@ -13,8 +13,9 @@ namespace {
 bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
 
 bool is_product(const Instruction& i) {
-  static const Op *const matmul = find_op("matmul"), *const linear = find_op("linear");
-  return i.op == matmul || i.op == linear;
+  static const Op* const products[] = {find_op("matmul"), find_op("linear"), find_op("matmul_bf16"),
+                                       find_op("linear_bf16")};
+  return std::find(std::begin(products), std::end(products), i.op) != std::end(products);
 }
 
 }  // namespace

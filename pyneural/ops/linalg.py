@@ -80,14 +80,18 @@ def _rows(x: Any) -> Any:
     return x if x.ndim == 2 else reshape(x, (int(np.prod(x.shape[:-1])), x.shape[-1]))
 
 
+def _linear_samples(make: Any) -> list[tuple]:
+    return [(make(3, 4), make(5, 4), make(5)), (make(3, 4), make(5, 4), None), (make(4), make(5, 4), make(5)),
+            (make(2, 3, 4), make(5, 4), make(5)), (make(0, 4), make(5, 4), make(5)),
+            (make(65, 33), make(17, 33), make(17)), (make(1, 70), make(70, 70), make(70))]  # fmt: skip
+
+
 _linear = op("linear", "x weight bias?", reference=lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
              gradient={"x": lambda g, weight: matmul(g, weight),
                        "weight": lambda g, x: _matmul(_transposed(_rows(g)), _rows(x)),
                        "bias": lambda g, bias_shape: _engine_sum(g, bias_shape)},
              formula={"x": r"g\,W", "weight": r"g^T x", "bias": r"\sum_n g_n"}, tolerance=64,
-             samples=lambda make: [(make(3, 4), make(5, 4), make(5)), (make(3, 4), make(5, 4), None), (make(4), make(5, 4), make(5)),
-                                   (make(2, 3, 4), make(5, 4), make(5)), (make(0, 4), make(5, 4), make(5)),
-                                   (make(65, 33), make(17, 33), make(17)), (make(1, 70), make(70, 70), make(70))],
+             samples=_linear_samples,
              errors=lambda make: [
                  ((make(2, 7), make(4, 8), make(4)), ValueError, r"linear: x has 7 columns but weight expects 8 .*\(4, 8\)"),
                  ((make(2, 8), make(4, 8), make(3)), ValueError, r"linear: bias has shape \(3,\)"),
@@ -98,6 +102,49 @@ def _engine_sum(g: Any, shape: tuple[int, ...]) -> Any:
     from .reduction import sum_to
 
     return sum_to(g, shape)
+
+
+def bfloat16(x: Any) -> Any:
+    """x rounded to the nearest bfloat16 (ties to even, subnormal numbers to 0), as an array of float32."""
+    u = np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(np.shape(x))
+    magnitude = u & np.uint32(0x7FFFFFFF)
+    near = (u + np.uint32(0x7FFF) + (u >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    quiet = (u | np.uint32(0x00400000)) & np.uint32(0xFFFF0000)
+    y = np.where(magnitude > 0x7F800000, quiet, near)
+    return np.where(magnitude < 0x00800000, u & np.uint32(0x80000000), y).astype(np.uint32).view(np.float32)
+
+
+def _narrow_times(g: Any, weight: Any) -> Any:
+    from .shape import reshape
+
+    return _matmul_bf16(g, weight) if g.ndim > 1 else reshape(_matmul_bf16(reshape(g, (1, -1)), weight), (-1,))
+
+
+# What autocast puts in the place of the two: operands rounded to bfloat16, products and sums in float32. Their
+# gradients are products of the same kind.
+_matmul_bf16 = op(
+    "matmul_bf16", "a b",
+    reference=lambda a, b: np.matmul(bfloat16(a), bfloat16(b)),
+    gradient={"a": lambda g, b: _matmul_bf16(g, _transposed(b)), "b": lambda g, a: _matmul_bf16(_transposed(a), g)},
+    formula={"a": r"g\,b^T", "b": r"a^T g"}, samples=_matmul_samples, tolerance=64, dtypes="float32", differences=False,
+    errors=lambda make: [
+        ((make(2, 3), make(3, 4)), TypeError, "matmul_bf16: the operands are float64 but only float32 is rounded"),
+        ((make(2, 3).astype(np.float32), make(2, 3).astype(np.float32)), ValueError, r"matmul_bf16: \(2, 3\) @ \(2, 3\)")],
+)  # fmt: skip
+
+_linear_bf16 = op(
+    "linear_bf16", "x weight bias?",
+    reference=lambda x, weight, bias: bfloat16(x) @ bfloat16(weight).T + (0 if bias is None else bias),
+    gradient={"x": lambda g, weight: _narrow_times(g, weight),
+              "weight": lambda g, x: _matmul_bf16(_transposed(_rows(g)), _rows(x)),
+              "bias": lambda g, bias_shape: _engine_sum(g, bias_shape)},
+    formula={"x": r"g\,W", "weight": r"g^T x", "bias": r"\sum_n g_n"}, tolerance=64, dtypes="float32",
+    differences=False, samples=_linear_samples,
+    errors=lambda make: [((make(2, 8), make(4, 8), None), TypeError, "linear_bf16: the operands are float64")],
+)  # fmt: skip
+
+_matmul.set_narrow(_matmul_bf16)
+_linear.set_narrow(_linear_bf16)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:

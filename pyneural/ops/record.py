@@ -32,7 +32,8 @@ class Record:
         samples: ``samples(make)`` gives argument tuples for the tests; see :class:`tests.samples.Make`.
         errors: ``errors(make)`` gives (arguments, exception, message pattern) that must be refused.
         tolerance: Allowed error against the reference, in units of the last place of the larger of result and 1.
-        dtypes: ``"float"``: float32 and float64; ``"any"``: integers and bool as well.
+        dtypes: ``"float"``: float32 and float64; ``"any"``: integers and bool as well; ``"float32"``: that one
+            alone.
         differences: False where finite differences say nothing (steps, random draws).
     """
 

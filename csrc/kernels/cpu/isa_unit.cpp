@@ -30,6 +30,8 @@ namespace {
 
 #include "kernels/cpu/conv.inl"
 
+#include "kernels/cpu/bf16.inl"
+
 #include "kernels/cpu/optim.inl"
 
 #include "kernels/cpu/pool.inl"
@@ -67,7 +69,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
 
 const Kernels& table() {
   static const Kernels kernels{float_kernels<float>(&gemm_f32, &row_product_f32),
-                               float_kernels<double>(&gemm_f64, &row_product_f64)};
+                               float_kernels<double>(&gemm_f64, &row_product_f64), &gemm_bf16, bf16::has_instruction()};
   return kernels;
 }
 
