@@ -7,7 +7,7 @@ import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['KMeansRows', 'available_isas', 'compiler', 'copy_memory', 'current_isa', 'gemm', 'multiply_adds', 'num_threads', 'read_memory', 'set_isa', 'set_num_threads', 'svm_decide', 'svm_fit', 'svm_kernel']
+__all__: list[str] = ['KMeansRows', 'available_isas', 'bf16_instruction', 'compiler', 'copy_memory', 'current_isa', 'gemm', 'multiply_adds', 'num_threads', 'read_memory', 'set_isa', 'set_num_threads', 'svm_decide', 'svm_fit', 'svm_kernel']
 class KMeansRows:
     """
     Rows (n, d) of float32, float64 or uint8, C-contiguous, for k-means; float64 weights (n,).
@@ -41,6 +41,10 @@ class KMeansRows:
 def available_isas() -> list[str]:
     """
     Instruction sets that this CPU can run, weakest first.
+    """
+def bf16_instruction() -> bool:
+    """
+    Whether products in bfloat16 are done by an instruction of this CPU, with the current instruction set.
     """
 def copy_memory(x: numpy.typing.NDArray[numpy.float32], y: numpy.typing.NDArray[numpy.float32]) -> None:
     """
