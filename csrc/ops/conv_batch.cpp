@@ -1,6 +1,6 @@
 // Convolutions with vectors along the batch: every lane is full for any number of channels, stride and padding. The
-// images are re-laid with kBatchLanes or twice as many of them innermost, (chunk, channel, pixel, lane), and the result
-// is laid back. A window that leaves the image has a shorter table of taps.
+// images are re-laid with kBatchLanes, or two or four times as many of them, innermost, (chunk, channel, pixel, lane),
+// and the result is laid back. A window that leaves the image has a shorter table of taps.
 #include <algorithm>
 #include <cstring>
 
@@ -56,7 +56,9 @@ void produce_by_batch(const ConvShape& s, bool up, const T* source, const T* wei
   const int64_t sources = up ? s.co : s.ci, channels = up ? s.ci : s.co;
   const int64_t *from = up ? s.out : s.in, *to = up ? s.in : s.out;
   const int64_t from_plane = from[0] * from[1] * from[2], to_plane = to[0] * to[1] * to[2];
-  const int64_t lanes = s.n % (2 * kBatchLanes) == 0 ? 2 * kBatchLanes : kBatchLanes, chunks = s.n / lanes;
+  int64_t lanes = channels == 1 ? 4 * kBatchLanes : 2 * kBatchLanes;  // one channel has only these to fill registers
+  while (s.n % lanes != 0) lanes /= 2;
+  const int64_t chunks = s.n / lanes;
   const Array x = to_lanes(source, s.n, s.groups * sources * from_plane, lanes);
   const Array y = memory<T>(s.n * s.groups * channels * to_plane);
   for (const ConvAxis& a0 : conv_axes(s, 0, up))

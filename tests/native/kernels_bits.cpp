@@ -502,7 +502,7 @@ template <class T>
 void convolution(const ConvKernels<T>& k) {
   Hash products, lanes, turns;
   for (int64_t rows = 1; rows < 33; rows += rows < 16 ? 1 : 5) {
-    const int64_t columns = 16 * (1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = columns + 3;
+    const int64_t columns = 16 * (rows == 1 ? 5 : 1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = 83;
     const Data<T> a = moderate<T>(500), b = moderate<T>(600), column = moderate<T>(columns), row = moderate<T>(rows);
     const Data<T> c = moderate<T>(rows * c_row), wanted = c;
     std::vector<Tap> tap;

@@ -32,7 +32,7 @@ void tile(const TapProduct<T>& s) {
   V<T> sum[R][N];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < N; ++v) sum[r][v] = V<T>{};
   const Tap* tap = s.tap;
   const int64_t a_row = s.a_row, three_rows = 3 * a_row;
@@ -40,12 +40,12 @@ void tile(const TapProduct<T>& s) {
   for (int64_t t = s.taps; t > 0; --t, ++tap) {
     const T *a = s.a + tap->a, *b = s.b + tap->b;
     V<T> vector[N];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < N; ++v) vector[v] = load<T>(b + v * L);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const V<T> x = a[r % 3 * a_row] - V<T>{};
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < N; ++v) sum[r][v] = multiply_add(x, vector[v], sum[r][v]);
       if (r % 3 == 2) {
         a += three_rows;
@@ -58,11 +58,11 @@ void tile(const TapProduct<T>& s) {
   if (s.add) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < N; ++v) sum[r][v] = load<T>(s.c + r * s.c_row + v * L) + sum[r][v];
   }
   if (s.column_bias) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < N; ++v) {
       const V<T> bias = load<T>(s.column_bias + v * L);
 #pragma GCC unroll 16
@@ -73,13 +73,13 @@ void tile(const TapProduct<T>& s) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const V<T> bias = s.row_bias[r] - V<T>{};
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int v = 0; v < N; ++v) sum[r][v] += bias;
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int v = 0; v < N; ++v) store<T>(s.c + r * s.c_row + v * L, sum[r][v]);
 }
 
@@ -101,10 +101,16 @@ void product(const TapProduct<T>& whole) {
   constexpr int64_t L = kLanes<T>;
   const int64_t vectors = whole.columns / L, strips = pieces_of(whole.rows, kIsa.rows);
   TapProduct<T> s = whole;
-  for (int64_t v = 0; v < vectors; v += kIsa.vectors) {
-    const int64_t wide = smaller(kIsa.vectors, vectors - v);
+  for (int64_t v = 0, wide; v < vectors; v += wide) {
+    wide = smaller(kIsa.vectors, vectors - v);
     s.b = whole.b + v * L;
     if (whole.column_bias) s.column_bias = whole.column_bias + v * L;
+    if (whole.rows == 1 && vectors - v >= 4) {  // two sums would wait for each other
+      s.c = whole.c + v * L;
+      tile<T, 1, 4>(s);
+      wide = 4;
+      continue;
+    }
     for (int64_t t = 0, i = 0; t < strips; ++t) {
       const int64_t rows = whole.rows / strips + (t < whole.rows % strips);
       s.a = whole.a + i * whole.a_row;
