@@ -63,7 +63,7 @@ def randomized_pca(
         moments = np.zeros((d, d))
         for first in range(0, n, 8192):
             part = np.ascontiguousarray(rows[first : first + 8192] - mean.astype(dtype))
-            moments += _kernels.gemm(part.T, part)
+            moments += part.T @ part  # which NumPy computes as half a product, for it is symmetric
         total = float(np.trace(moments))
     else:
         rows = rows - mean.astype(dtype)
@@ -71,7 +71,7 @@ def randomized_pca(
 
     def multiply(directions: np.ndarray) -> np.ndarray:
         if moments is not None:
-            return np.asarray(_kernels.gemm(moments, directions))
+            return moments @ directions
         products = _kernels.gemm(rows, directions.astype(dtype))
         return np.asarray(_kernels.gemm(rows.T, products)).astype(np.float64)
 
