@@ -18,6 +18,7 @@ OPTIONAL_PARTS = {
     "torch": "comparisons in `pyneural bench`",
     "jax": "comparisons in `pyneural bench`",
     "scikit-learn": "estimators in its pipelines",
+    "sympy": "symbolic checks of experiments",
     "onnx": "exchange of models",
     "mpi4py": "data-parallel training",
     "CUDA": "kernels on NVIDIA GPUs",

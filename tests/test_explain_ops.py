@@ -19,12 +19,13 @@ def small_sample(record):
     """The smallest sample with at least two elements, with its float arrays as variables."""
     found = [args for args in record.samples(Make()) if _count(args) > 1]
     args = min(found, key=_count)
+    dtype = np.float32 if record.dtypes == "float32" else np.float64
     variables = []
 
     def variable(a):
         if not is_float(a):
             return pn.tensor(np.asarray(a)) if isinstance(a, np.ndarray) else a
-        variables.append(pn.tensor(a).requires_grad_())
+        variables.append(pn.tensor(a.astype(dtype)).requires_grad_())
         return variables[-1]
 
     made = []
