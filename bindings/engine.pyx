@@ -321,13 +321,17 @@ def observed():
 def listen(listener):
     """Tells an object of every call and every walk back on this thread, None: nobody; returns the one before.
 
-    The caller keeps the listener alive. It has the methods ``called(op, inputs, attributes, outputs)``, after each op
+    It has the methods ``called(op, inputs, attributes, outputs)``, after each op
     call, with the tensors that the op has seen and made; ``walk_begins(roots, gradients, create_graph)``,
     ``walked(node, arrived, messages)`` for each node, with the gradients of its outputs and of its inputs, and
     ``walk_ends(leaves)`` with the leaves and their gradients, in the order in which they were reached.
     """
     before = current_listener()
+    if listener is not None:
+        Py_INCREF(listener)
     set_listener(<PyObject*>listener if listener is not None else NULL)
+    if before is not None:
+        Py_DECREF(before)  # `before` itself still holds it
     return before
 
 

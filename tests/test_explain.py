@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 import pyneural as pn
 from pyneural import functional as F
-from pyneural import nn, optim
+from pyneural import _engine, nn, optim
 from pyneural.explaining import Explanation
 from pyneural.explaining.formulas import filled, mathml
 from pyneural.explaining.scene import folded, scene
@@ -663,3 +665,22 @@ def test_other_threads_are_not_heard():
     other.join()
     assert [n.op for n in e] == ["exp", "sum"]
     assert len(e.walks) == 1
+
+
+def test_a_listener_lives_as_long_as_it_listens():
+    class Listener:
+        heard = 0
+
+        def called(self, op, inputs, attributes, outputs):
+            Listener.heard += 1
+
+    before = _engine.listen(Listener())  # nobody else holds it
+    try:
+        gc.collect()
+        pn.ones(3) + 1
+    finally:
+        last = _engine.listen(before)
+    assert (Listener.heard, type(last)) == (1, Listener)
+    gone = weakref.ref(last)
+    del last
+    assert gone() is None

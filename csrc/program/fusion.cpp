@@ -41,6 +41,7 @@ static size_t end_of_updates(const std::vector<Instruction>& instructions, const
     std::vector<int> own;
     for (size_t k = 0; k < static_cast<size_t>(update->operands); ++k) {
       const Operand& o = instructions[i].in[k];
+      if (o.window.size() == 0) continue;  // a state that the variant does without
       fits = fits && o.window.contiguous() && slots[static_cast<size_t>(o.slot)].kind != Slot::kArgument &&
              std::find(touched.begin(), touched.end(), o.slot) == touched.end();
       own.push_back(o.slot);

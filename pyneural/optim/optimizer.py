@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -244,7 +245,13 @@ def zeros_like(p: Tensor) -> Tensor:
 
 def absent(p: Tensor) -> Tensor:
     """Stands for a state tensor that a variant does without."""
-    return zeros((0,), dtype=p.dtype)
+    return _nothing(p.dtype)
+
+
+@functools.cache
+def _nothing(dtype: Any) -> Tensor:
+    # One for all calls: a step that is recorded then makes nothing here.
+    return zeros((0,), dtype=dtype)
 
 
 def sign(group: dict[str, Any]) -> float:

@@ -1,0 +1,123 @@
+"""What a program's passes make of a step, and that the bits stay those of the eager one."""
+
+import numpy as np
+import pytest
+
+import pyneural as pn
+from pyneural import functional as F
+from pyneural import nn, optim
+
+
+def kinds(compiled):
+    """What each step of the last program is, with the ops in it."""
+    return [(s["what"], [c["op"] for c in s["calls"]]) for s in compiled.programs[-1].program.listing()]
+
+
+def trained(make_optimizer, compiled, steps=6, batch=32, activation=nn.Tanh):
+    pn.manual_seed(5)
+    model = nn.Sequential(nn.Linear(40, 70), activation(), nn.Linear(70, 50), activation(), nn.Linear(50, 3))
+    optimizers = make_optimizer(model)
+    x, y = pn.randn(batch, 40), pn.randn(batch, 3)
+
+    def step(x, y):
+        for o in optimizers:
+            o.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        for o in optimizers:
+            o.step()
+        return loss
+
+    run = pn.compile(step) if compiled else step
+    losses = [float(run(x, y)) for _ in range(steps)]
+    return losses, [p.detach().numpy().tobytes() for p in model.parameters()], run
+
+
+def test_elementwise_calls_join_the_product_that_they_follow():
+    make = lambda model: [optim.Adam(model.parameters(), lr=0.01)]  # noqa: E731
+    losses, weights, _ = trained(make, compiled=False)
+    replayed, again, run = trained(make, compiled=True)
+    assert (losses, weights) == (replayed, again)
+    found = kinds(run)
+    assert ("product and chain", ["linear", "tanh"]) in found
+    assert any(what == "product and chain" and ops[0] == "matmul" for what, ops in found), "nor in the backward pass"
+    # Two layers' weights and biases and the last one's: six parameters, one pass.
+    assert ("one pass", ["adam_"] * 6) in found
+
+
+def test_a_product_whose_result_is_used_twice_keeps_it():
+    w = pn.randn(90, 60)
+
+    def step(x):
+        z = F.linear(x, w)
+        return (F.relu(z) * 2 + 1).sum() + z.sum()
+
+    compiled = pn.compile(step)
+    x = pn.randn(20, 60)
+    assert [float(compiled(x)) for _ in range(3)] == [float(step(x))] * 3
+    assert ("product and chain", ["linear", "relu", "mul", "add"]) in kinds(compiled)
+
+
+def test_neighbouring_updates_of_one_parameter_stay_in_order():
+    def make(model):
+        parameters = list(model.parameters())
+        return [optim.SGD(parameters, lr=0.1, momentum=0.9), optim.Adam(parameters[::-1], lr=0.05)]
+
+    losses, weights, _ = trained(make, compiled=False)
+    replayed, again, run = trained(make, compiled=True)
+    assert (losses, weights) == (replayed, again)
+    passes = [ops for what, ops in kinds(run) if what == "one pass"]
+    assert passes == [["momentum_"] * 6, ["adam_"] * 6]
+
+
+def test_numbers_in_the_text_are_worked_out_once():
+    w = pn.randn(7, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        (F.mse_loss(w, x) * 3.0).backward()
+        return w.grad * 1.0
+
+    compiled = pn.compile(step)
+    for _ in range(3):
+        x = pn.randn(7)
+        np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
+    # Of the gradient of a mean, 1 * 3 / 7 is made of numbers; what is left reads x or w.
+    used = [c for s in compiled.programs[-1].program.listing() for c in s["calls"]]
+    assert all(any("argument" in i or "outside" in i or " t" in i for i in c["inputs"]) for c in used), used
+    assert "cast" not in [c["op"] for c in used]
+
+
+def test_numpy_memory_that_lives_on_is_read_at_each_replay():
+    scale = np.array([2.0], np.float32)
+
+    def step(x):
+        return x * (pn.from_numpy(scale) * 3.0)
+
+    compiled = pn.compile(step)
+    x = pn.randn(7)
+    for value in (2.0, 5.0, -1.0):
+        scale[0] = value
+        np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1), (2, 3), (5, 100), (4, 128), (3, 171)])
+def test_small_chains_with_operands_of_every_layout(shape):
+    """Chains of one tile run from prepared addresses: rows, columns, numbers, transposed and reversed operands."""
+    rows, columns = shape
+    row, column = pn.randn(columns), pn.randn(rows, 1)
+    other = pn.randn(columns, rows)
+
+    def step(x):
+        y = x * row + column
+        y = (y - other.T) * 0.5
+        return pn.tanh(y.flip(1)) * y + x[:1]
+
+    compiled = pn.compile(step)
+    for _ in range(3):
+        x = pn.randn(rows, columns)
+        np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
+    # Another array stands in the argument's place: strides as before, memory elsewhere.
+    big = np.asarray(pn.randn(2, rows, columns))
+    for x in (pn.from_numpy(big[0]), pn.from_numpy(big[1])):
+        np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
