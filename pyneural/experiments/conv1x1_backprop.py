@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import pyneural as pn
@@ -32,10 +34,17 @@ def conv1x1(x: pn.Tensor, weight: pn.Tensor, bias: pn.Tensor, *, stride: int = 1
     return (weight @ pixels + bias.unsqueeze(1)).reshape(weight.shape[0], *x.shape[1:])
 
 
-def by_autodiff(x: np.ndarray, w: np.ndarray, b: np.ndarray, upstream: np.ndarray, stride: int = 1) -> Arrays:
+def conv2d(x: pn.Tensor, weight: pn.Tensor, bias: pn.Tensor, *, stride: int = 1) -> pn.Tensor:
+    """The same by the library's general convolution."""
+    return pn.functional.conv2d(x.unsqueeze(0), weight[:, :, None, None], bias, stride=stride)[0]
+
+
+def by_autodiff(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, upstream: np.ndarray, stride: int = 1, *, layer: Any = conv1x1
+) -> Arrays:
     """f and dl/d of x, w and b, for l = sum of upstream * f."""
     leaves = [pn.tensor(v, requires_grad=True) for v in (x, w, b)]
-    f = pn.sigmoid(conv1x1(*leaves, stride=stride))
+    f = pn.sigmoid(layer(*leaves, stride=stride))
     found = gradients((f * upstream).sum(), leaves)
     return {"f": f.detach().numpy()} | dict(zip("xwb", map(np.asarray, found), strict=True))
 
@@ -90,6 +99,10 @@ def run(e: Run) -> None:
     taped, linear, measured = (f(x, W, B, upstream) for f in (by_autodiff, by_linear, by_differences))
     e.check("f minus g(w_c x_ij + b_c)", gap(taped["f"], formula["f"]), 0, 1e-10)
     e.check("f minus that of Linear(1, 2) at each pixel", gap(taped["f"], linear["f"]), 0, 1e-10)
+    convolved = by_autodiff(x, W, B, upstream, layer=conv2d)
+    for name in ("f", *"wbx"):
+        what = name if name == "f" else f"dl/d{name}"
+        e.check(f"{what}: conv2d minus formula", gap(convolved[name], formula[name]), 0, 1e-10)
     for name in "wbx":
         e.check(f"dl/d{name}: autodiff minus formula", gap(taped[name], formula[name]), 0, 1e-10)
         e.check(f"dl/d{name}: Linear(1, 2) at each pixel minus formula", gap(linear[name], formula[name]), 0, 1e-10)
@@ -140,6 +153,10 @@ def check_more(e: Run) -> None:
     full[:, ::2, ::2] = formula["x"]
     e.check("3 channels, stride 2, dl/dx: autodiff minus formula, 0 at pixels that are skipped",
             gap(taped["x"], full), 0, 1e-10)  # fmt: skip
+    convolved = by_autodiff(x, w, b, upstream, stride=2, layer=conv2d)
+    for name in "fwb":
+        e.check(f"3 channels, stride 2, {name}: conv2d minus formula", gap(convolved[name], formula[name]), 0, 1e-10)
+    e.check("3 channels, stride 2, x: conv2d minus formula", gap(convolved["x"], full), 0, 1e-10)
     e.check("3 channels, stride 2, dl/dx: differences minus formula", gap(measured["x"], full), 0, 1e-8)
 
 
