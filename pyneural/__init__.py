@@ -130,13 +130,13 @@ if TYPE_CHECKING:
     from .training import Trainer as Trainer
 
 __all__ = [
-    "Generator", "Tensor", "arange", "as_tensor", "autocast", "available_isas", "bernoulli", "bool_", "current_isa", "empty",
-    "empty_like", "enable_grad", "eye", "float32", "float64", "from_numpy", "full", "full_like", "get_num_threads",
-    "get_rng_state", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "inf", "initial_seed", "int16", "int32",
-    "int64", "int8", "is_autocast_enabled", "is_grad_enabled", "is_tensor", "jacobian", "jvp", "linspace", "manual_seed", "nan", "no_grad",
-    "normal", "ones", "ones_like", "ops", "pi", "rand", "rand_like", "randint", "randn", "randn_like", "random",
-    "randperm", "set_grad_enabled", "set_isa", "set_num_threads", "set_rng_state", "tensor", "uint8", "uniform",
-    "value_and_grad", "vjp", "zeros", "zeros_like",
+    "Generator", "Tensor", "arange", "as_tensor", "autocast", "available_isas", "bernoulli", "bool_", "current_isa",
+    "empty", "empty_like", "enable_grad", "eye", "float32", "float64", "from_numpy", "full", "full_like",
+    "get_num_threads", "get_rng_state", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "inf", "initial_seed",
+    "int16", "int32", "int64", "int8", "is_autocast_enabled", "is_grad_enabled", "is_tensor", "jacobian", "jvp",
+    "linspace", "manual_seed", "nan", "no_grad", "normal", "ones", "ones_like", "ops", "pi", "rand", "rand_like",
+    "randint", "randn", "randn_like", "random", "randperm", "set_grad_enabled", "set_isa", "set_num_threads",
+    "set_rng_state", "tensor", "uint8", "uniform", "value_and_grad", "vjp", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__ += ops.__all__
 

@@ -36,7 +36,9 @@ def in_pairs(a, b):
 
 def test_rounding_is_to_nearest_even():
     ones = np.float32(1)
-    x = np.array([1, 1 + 2**-9, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, 3e38, np.inf, np.nan, 1e-40, -1e-40, 0.0])
+    x = np.array(
+        [1, 1 + 2**-9, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, 3e38, np.inf, np.nan, 1e-40, -1e-40, 0.0]
+    )
     want = [1, 1, 1, 1 + 2**-6, -1 - 2**-7, 3.0039e38, np.inf, np.nan, 0, 0, 0]
     np.testing.assert_allclose(bfloat16(x.astype(np.float32)), want, rtol=1e-4)
     assert np.signbit(bfloat16(np.float32([-1e-40])))[0]
