@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pyneural.benchmarking import Job, Way, difference
+from pyneural.benchmarking import Job, Unavailable, Way, difference
 
 Chain = tuple[tuple[int, int, str], ...]  # a network: (inputs, outputs, activation or "") of each layer
 
@@ -109,8 +109,10 @@ def torch_like(name: str, fixed: bool) -> SimpleNamespace:
     )
 
 
-def prepare(t: Training, lib: SimpleNamespace, **options: Any) -> tuple[Callable[[Any, Any], Any], list[Any]]:
-    """(step(x, y) -> loss, parameters) of a training in PyTorch's style."""
+def prepare(
+    t: Training, lib: SimpleNamespace, wrap: Callable[[Any], Any] = lambda loss: loss, **options: Any
+) -> tuple[Callable[[Any, Any], Any], list[Any]]:
+    """(step(x, y) -> loss, parameters) of a training in PyTorch's style; `wrap` may compile the loss(x, y)."""
     activations = {"relu": lib.nn.ReLU, "tanh": lib.nn.Tanh, "sigmoid": lib.nn.Sigmoid}
     nets = []
     for chain in t.nets:
@@ -125,10 +127,11 @@ def prepare(t: Training, lib: SimpleNamespace, **options: Any) -> tuple[Callable
         for p, values in zip(parameters, t.start(), strict=True):
             p.copy_(lib.tensor(values))
     optimizer = getattr(lib.optim, t.optimizer)(parameters, lr=t.rate, weight_decay=t.decay, **options)
+    loss_of = wrap(lambda x, y: t.loss(lib, nets, x, y))
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        loss = t.loss(lib, nets, x, y)
+        loss = loss_of(x, y)
         loss.backward()
         optimizer.step()
         return loss
@@ -136,14 +139,37 @@ def prepare(t: Training, lib: SimpleNamespace, **options: Any) -> tuple[Callable
     return step, parameters
 
 
-def looping(t: Training, steps: int, fixed: bool, name: str, compiled: bool = False, **options: Any) -> Any:
-    """A Python loop over batches that are gathered by index."""
-    lib = torch_like(name, fixed)
-    step, parameters = prepare(t, lib, **options)
-    if compiled:
-        import importlib
+def torch_compiled(loss: Any) -> Any:
+    """A loss and its backward pass by torch.compile, which needs a C++ compiler.
 
-        step = importlib.import_module(name).compile(step)
+    The optimiser stays outside, as its own fused form is faster than what torch.compile makes of it. What was compiled
+    before is forgotten: after eight nets with the same lines it would give up and run eagerly without a word.
+    """
+    import torch
+
+    torch.compiler.reset()
+    compiled = torch.compile(loss, dynamic=False)
+
+    def call(x: Any, y: Any) -> Any:
+        try:
+            return compiled(x, y)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise Unavailable(f"torch.compile fails here: {reason}") from error
+
+    return call
+
+
+def looping(t: Training, steps: int, fixed: bool, name: str, compiled: bool = False, **options: Any) -> Any:
+    """A Python loop over batches that are gathered by index; `compiled` means pyneural's whole step, torch's loss."""
+    lib = torch_like(name, fixed)
+    if compiled and name == "torch":
+        options["wrap"] = torch_compiled
+    step, parameters = prepare(t, lib, **options)
+    if compiled and name == "pyneural":
+        import pyneural as pn
+
+        step = pn.compile(step)
     x, y = (lib.tensor(a) for a in t.data())
     if not t.gathers:
 
@@ -325,7 +351,8 @@ def job(t: Training, quick: bool) -> Job:
     ways["torch"] = way(looping, loop, name="torch")
     if t.optimizer == "Adam":
         ways["torch fused"] = way(looping, loop, name="torch", fused=True)
-    ways["torch-compile"] = way(looping, loop, name="torch", compiled=True)
+    fused = {"fused": True} if t.optimizer == "Adam" else {}
+    ways["torch-compile"] = way(looping, loop, name="torch", compiled=True, **fused)
     ways["jax scan"] = way(in_jax, whole, scan=True)
     ways["jax jit"] = way(in_jax, loop, scan=False)
     if t.optimizer == "SGD" and t.nets[0][0][2] == "relu" and len(t.nets) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def table(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
         shown.add_column(column, justify="left" if column in ("job", "way", "check") else "right", overflow="fold")
     for record in records:
         show = show_time if record["unit"] == "s" else show_bytes
+        goals = {"roof": "{:.0%}".format, "most": show}  # how they are shown; others are ratios
         for i, (way, w) in enumerate(record["ways"].items()):
-            goal = record["goals"].get("roof" if i == 0 else way)
+            name = way if i else ("most" if "most" in record["goals"] else "roof")
             shown.add_row(
                 Text(f"{record['job']}, per {record['step']}" if i == 0 else ""),
                 Text(way, style="bold" if i == 0 else ""),
@@ -53,19 +54,23 @@ def table(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
                 f"{w['rate']:.1f} {record['rate_unit']}" if "rate" in w else "",
                 f"{w['of_roof']:.0%}" if "of_roof" in w else "",
                 f"{record['ratios'][way]:.3g}x" if way in record["ratios"] else "",
-                _show_goal(goal, i == 0),
-                Text(w["error"], style="red") if "error" in w else Text("same" if w.get("verified") and i else ""),
+                _show_goal(record["goals"].get(name), goals.get(name, "{:g}x".format)),
+                Text(w["error"], style="red") if "error" in w else Text(w.get("unavailable", _same(w) if i else "")),
             )
         shown.add_section()
     return shown
 
 
-def _show_goal(goal: Mapping[str, Any] | None, roof: bool) -> Any:
+def _same(way: Mapping[str, Any]) -> str:
+    return "same" if way.get("verified") else ""
+
+
+def _show_goal(goal: Mapping[str, Any] | None, show: Callable[[float], str]) -> Any:
     from rich.text import Text
 
     if goal is None or "met" not in goal:
         return ""
-    wanted = f"{goal['goal']:.0%}" if roof else f"{goal['goal']:g}x"
+    wanted = show(goal["goal"])
     return Text(f"{wanted} met" if goal["met"] else f"{wanted} missed", style="green" if goal["met"] else "yellow")
 
 

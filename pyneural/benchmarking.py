@@ -69,11 +69,13 @@ class Job:
         ways: By name; the first is ours. The first word of a name is the library ("torch fused" is torch's).
         step: What a time is for, in a word.
         flops, bytes: Arithmetic operations and bytes of memory traffic of one step, 0 if they say nothing.
-        dtype: Whose multiply-add peak ``flops`` is held against.
+        dtype: Whose multiply-add peak ``flops`` is held against; "" for none.
         roof: What ``bytes`` is held against: ``"copy"`` or ``"read"`` of as many bytes.
         tolerance: Largest difference between two ways, relative to the largest value of each array.
-        goals: Wanted ratio by way; ``"roof"`` for our wanted fraction of the roof.
-        measures: If ``run()`` returns a measurement rather than a result, its unit: ``"s"`` or ``"B"``.
+        goals: Wanted ratio by way; ``"roof"`` for our wanted fraction of the roof, ``"most"`` for the most that our
+            fastest time (or what the job measures) may be.
+        measures: If ``run()`` returns a measurement rather than a result, its unit: ``"s"`` or ``"B"``. Then
+            results are compared where ways have a ``check``.
         agrees: A comparison of its own: ``agrees(ours, theirs)`` gives "" or what is wrong.
     """
 
@@ -88,6 +90,10 @@ class Job:
     goals: dict[str, float] = field(default_factory=dict)
     measures: str = ""
     agrees: Callable[[Any, Any], str] | None = None
+
+
+class Unavailable(Exception):
+    """Raised by a way that cannot be done on this machine: it is left out with this reason, and nothing has failed."""
 
 
 #: The cases by name. A case is called with ``quick`` (fewer and smaller jobs) and yields jobs.
@@ -290,24 +296,29 @@ def difference(ours: Any, theirs: Any, tolerance: float, overall: bool = False) 
 def measure(job: Job, effort: Effort, roofs: Roofs) -> dict[str, Any]:
     """Times one job in all its ways, checks their results, and returns the record that goes into the JSON file.
 
-    A way that raises an error is reported with it; the others are measured all the same.
+    A way that raises an error is reported with it; the others are measured all the same. With :class:`Unavailable` its
+    reason stands in the place of an error.
     """
     errors: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     runs: dict[str, Run] = {}
     for name, way in job.ways.items():
         try:
             runs[name] = way.make()
             if not job.measures:
                 runs[name]()
+        except Unavailable as reason:
+            runs.pop(name, None)
+            reasons[name] = str(reason)
         except Exception as error:
             runs.pop(name, None)
             errors[name] = f"{type(error).__name__}: {error}"
     timings = interleave(runs, {name: job.ways[name].steps for name in runs}, effort, bool(job.measures))
-    if not job.measures:
-        errors |= _verify(job, runs)
+    verified = {name: run for name, run in runs.items() if not job.measures or job.ways[name].check}
+    errors |= _verify(job, verified)
     amount, rate_unit, roof = job.flops or job.bytes, "", ""
     if job.flops:
-        rate_unit, roof = "GFLOP/s", roofs.multiply_add(job.dtype)
+        rate_unit, roof = "GFLOP/s", roofs.multiply_add(job.dtype) if job.dtype else ""
     elif job.bytes:
         rate_unit, roof = "GB/s", roofs.memory(job.roof, job.bytes)
     ways: dict[str, dict[str, Any]] = {}
@@ -318,8 +329,8 @@ def measure(job: Job, effort: Effort, roofs: Roofs) -> dict[str, Any]:
             if amount:
                 ways[name]["rate"] = amount / t.minimum / 1e9
         else:
-            ways[name] = {}
-        if not job.measures:
+            ways[name] = {"unavailable": reasons[name]} if name in reasons else {}
+        if name in verified or (name in errors and not job.measures):
             ways[name]["verified"] = name not in errors
         if name in errors:
             ways[name]["error"] = errors[name]
@@ -374,7 +385,10 @@ def judge(record: dict[str, Any], roofs: Mapping[str, float]) -> None:
     ours = next(iter(record["ways"].values()))
     measured = {**record["ratios"], "roof": ours.get("of_roof")}
     for name, goal in record["goals"].items():
-        if measured.get(name) is not None:
+        if name == "most":
+            if "minimum" in ours:
+                goal |= {"measured": ours["minimum"], "met": ours["minimum"] <= goal["goal"]}
+        elif measured.get(name) is not None:
             goal |= {"measured": measured[name], "met": measured[name] >= goal["goal"]}
 
 
@@ -392,6 +406,8 @@ def choose_peers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
     names = [n for n in (wanted or PEERS) if n != "none" and (wanted or n not in ON_REQUEST)]
     absent = [n for n in names if importlib.util.find_spec(PEERS[n]) is None]
     lines = [f"{n} is not installed: jobs run without it (pip install {_distribution(n)})" for n in absent]
+    if not wanted:
+        lines += [f"{n} takes many seconds for each job: compared with only if --peers names it" for n in ON_REQUEST]
     return [n for n in names if n not in absent], lines
 
 

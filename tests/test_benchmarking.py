@@ -91,6 +91,18 @@ def test_a_wrong_result_and_an_error_are_said_and_fail_the_run(only, console, tm
     assert "no such kernel" in printed(console)
 
 
+def test_a_way_that_cannot_be_done_here_is_said_and_fails_nothing(only, console, tmp_path):
+    def without_compiler():
+        raise b.Unavailable("no C++ compiler")
+
+    only([b.Job("twice", {"pyneural": doubling(), "numpy": b.Way(without_compiler)}, goals={"numpy": 2.0})])
+    assert b.main([], ["numpy"], tmp_path, quick=True, console=console) == 0
+    record = json.loads((tmp_path / "bench" / "bench.json").read_text())["cases"]["small"][0]
+    assert record["ways"]["numpy"] == {"unavailable": "no C++ compiler"}
+    assert "met" not in record["goals"]["numpy"]
+    assert "no C++ compiler" in printed(console)
+
+
 def test_a_job_that_changes_state_is_compared_from_a_fresh_start(only, console, tmp_path):
     def counting():
         state = np.zeros(1)
@@ -132,7 +144,9 @@ def test_jobs_are_chosen_by_the_beginning_of_their_name():
 
 
 def test_only_what_was_asked_for_is_compared_with_torch_compile():
-    assert "torch-compile" not in b.choose_peers([])[0]
+    names, lines = b.choose_peers([])
+    assert "torch-compile" not in names
+    assert any(line.startswith("torch-compile takes") for line in lines)
     assert b.choose_peers(["none"]) == ([], [])
 
 
@@ -173,6 +187,39 @@ def test_a_measured_quantity_is_not_timed(only, console, tmp_path):
     assert "2.5x" in text
 
 
+@pytest.mark.parametrize(("most", "met"), [(2e-3, True), (1e-3, False)])
+def test_a_measured_time_may_have_a_limit_and_results_to_compare(most, met, only, console, tmp_path):
+    def way(value):
+        return b.Way(lambda: lambda: 1.5e-3, check=lambda: lambda: np.full(2, value))
+
+    ways = {"pyneural": way(1.0), "numpy": way(1.1), "numpy alone": b.Way(lambda: lambda: 3e-3)}
+    only([b.Job("start", ways, measures="s", goals={"most": most})])
+    assert b.main([], ["numpy"], tmp_path, quick=True, console=console) == 1
+    record = json.loads((tmp_path / "bench" / "bench.json").read_text())["cases"]["small"][0]
+    assert record["goals"]["most"] == {"goal": most, "measured": 1.5e-3, "met": met}
+    assert record["ways"]["pyneural"]["verified"]
+    assert "differs by 1.0e-01" in record["ways"]["numpy"]["error"]
+    assert "verified" not in record["ways"]["numpy alone"]
+    assert f"{most * 1e3:g} ms {'met' if met else 'missed'}" in printed(console)
+
+
+def test_capture_is_timed_until_a_program_is_there():
+    from pyneural.benchmarks import capture
+
+    assert 0 < capture.capturing()() < 60
+    assert 0 < capture.capturing(eager=True)() < 60
+
+
+def test_products_in_bfloat16_are_within_their_tolerance_and_not_those_of_float32():
+    from pyneural.benchmarks import bf16
+
+    shape = (64, 128, 784)
+    ours, exact = bf16.ours(shape, True)(), bf16.ours(shape, False)()
+    assert not pn.is_autocast_enabled()
+    assert b.difference(exact, ours, bf16.TOLERANCE) == ""
+    assert "differs" in b.difference(exact, ours, 1e-5)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(1.5, "1.5 s"), (0.0123, "12.3 ms"), (4.2e-5, "42 us"), (5e-8, "50 ns"), (0.9999, "1 s")]
 )
@@ -206,7 +253,9 @@ def test_roofs_keep_the_best_and_the_kernels_do_what_they_say():
 
 def test_every_case_yields_jobs_whose_first_way_is_ours():
     cases = b.load_cases()
-    assert {"matmul", "eager", "elementwise", "reductions", "step", "optimizer", "import"} <= set(cases)
+    assert {"matmul", "bf16", "eager", "elementwise", "reductions", "step", "capture", "optimizer", "import"} <= set(
+        cases
+    )
     for name, generate in cases.items():
         jobs = list(generate(True))
         assert jobs, name
