@@ -4,6 +4,12 @@
 
 namespace pn {
 
+// The largest size of some numbers, and the value of the lowest bit that is set in any of them.
+template <class T>
+struct DigitRange {
+  T most = 0, least = __builtin_huge_val();
+};
+
 template <class T>
 struct KMeansKernels {
   int lanes;  // partial sums of each product in `scores`, for bounds of its rounding
@@ -17,6 +23,8 @@ struct KMeansKernels {
                    double* sums);
   // sum (x - c)^2 in float64, in one order on every instruction set.
   double (*squared_distance)(const T* x, const double* c, int64_t d);
+  // Extends the range by n finite numbers.
+  void (*digits)(const T* x, int64_t n, DigitRange<T>* range);
   // y = x for bytes.
   void (*widen)(const uint8_t* x, int64_t n, T* y);
 };

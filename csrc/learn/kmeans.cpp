@@ -19,8 +19,9 @@ namespace {
 constexpr int64_t kGroups = 16;         // partial sums that are kept apart, hence threads that can work
 constexpr int64_t kGroupWork = 200000;  // multiply-adds that a group should have
 constexpr int64_t kGroupRows = 8;       // rows per centre that a group should have: its sums are read and written too
-constexpr int64_t kBlockBytes = 256 * 1024;  // rows that stay in the cache between their scores and their sums
-constexpr double kLostDigits = 1e4;          // a distance this near its possible error is computed from differences
+constexpr int64_t kBlockBytes = 256 * 1024;       // rows that stay in the cache between their scores and their sums
+constexpr int64_t kLongBlockBytes = 1024 * 1024;  // the same for matrix products, which read all centres per block
+constexpr double kLostDigits = 1e4;  // a distance this near its possible error is computed from differences
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
@@ -52,10 +53,13 @@ class Rows final : public KMeans {
       std::copy(mean, mean + d, mean_.begin());
     else
       find_mean();
-    each_block([&](int64_t, int64_t first, int64_t rows, const T* block) {
+    std::vector<DigitRange<T>> digits(groups_);
+    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
       for (int64_t i = 0; i < rows; ++i)
         norms_[first + i] = kernels_.squared_distance(block + i * d_, mean_.data(), d_);
+      if (kSame && !weights_) kernels_.digits(block, rows * d_, &digits[g]);
     });
+    exact_ = !weights_ && fits(digits);
     for (int64_t i = 0; i < n_; ++i) spread_ += weights_ ? weights_[i] * norms_[i] : norms_[i];
     mean_norm_ = std::sqrt(dot(mean_.data(), mean_.data(), d_));
   }
@@ -64,30 +68,29 @@ class Rows final : public KMeans {
     prepare(centers, k);
     std::vector<int64_t> moved(groups_);
     const int64_t size = k * (d_ + 1);
+    const bool update = exact_ && summed_ == k;
+    summed_ = 0;
     if (partial_size_ < groups_ * size) partial_ = buffer<double>(partial_size_ = groups_ * size);
     if (static_cast<int64_t>(places_.size()) < groups_ * (k + 1 + block_)) places_.resize(groups_ * (k + 1 + block_));
-    each_group([&](int64_t g) { std::fill_n(partial_.get() + g * size, size, 0.0); });
+    if (exact_ && labels_.empty()) labels_.resize(n_);
+    if (!update) each_group([&](int64_t g) { std::fill_n(partial_.get() + g * size, size, 0.0); });
     each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
       T* scores = scores_of(g, block, rows);
       double* partial = partial_.get() + g * size;
-      int32_t* ends = places_.data() + g * (k + 1 + block_);
-      int32_t* order = ends + k + 1;
-      std::fill_n(ends, k + 1, 0);
       for (int64_t i = 0; i < rows; ++i) {
         const int32_t label = pick(scores + i * k_, block + i * d_, norms_[first + i]);
         moved[g] += label != labels[first + i];
         labels[first + i] = label;
-        ++ends[label + 1];
-        partial[k * d_ + label] += weights_ ? weights_[first + i] : 1.0;
       }
-      // The rows of each label, in their order.
-      for (int64_t j = 0; j < k; ++j) ends[j + 1] += ends[j];
-      for (int64_t i = 0; i < rows; ++i) order[ends[labels[first + i]]++] = static_cast<int32_t>(i);
-      for (int64_t j = 0, begin = 0; j < k; begin = ends[j++])
-        if (ends[j] > begin)
-          kernels_.add_rows(block, d_, order + begin, ends[j] - begin, weights_ ? weights_ + first : nullptr, d_,
-                            partial + j * d_);
+      if (update)
+        move_rows(block, rows, labels + first, labels_.data() + first, partial);
+      else
+        add_rows(g, block, first, rows, labels + first, partial);
     });
+    if (exact_) {
+      if (!update) std::copy_n(labels, n_, labels_.begin());
+      summed_ = k;
+    }
     const auto gather = [&](int64_t j) {
       double* to = sums + j * d_;
       std::fill_n(to, d_, 0.0);
@@ -154,7 +157,9 @@ class Rows final : public KMeans {
   void plan(int64_t k) {
     k_ = k;
     groups_ = std::clamp<int64_t>(std::min(n_ / (kGroupRows * k), n_ * d_ * k / kGroupWork), 1, kGroups);
-    block_ = std::clamp<int64_t>(kBlockBytes / (d_ * static_cast<int64_t>(sizeof(T))) / 8 * 8, 16, 512);
+    turned_ = k > 10 && (k < 17 || k > 20);  // elsewhere whole vectors of centres would run half empty
+    block_ = std::clamp<int64_t>(
+        (turned_ ? kLongBlockBytes : kBlockBytes) / (d_ * static_cast<int64_t>(sizeof(T))) / 8 * 8, 16, 512);
     if (!kSame && wide_size_ < groups_ * block_ * d_) wide_ = buffer<T>(wide_size_ = groups_ * block_ * d_);
   }
 
@@ -189,6 +194,51 @@ class Rows final : public KMeans {
     });
   }
 
+  // Adds the rows of a block and their weights to the sums of their labels, in order.
+  void add_rows(int64_t g, const T* block, int64_t first, int64_t rows, const int32_t* labels, double* partial) {
+    int32_t* ends = places_.data() + g * (k_ + 1 + block_);
+    int32_t* order = ends + k_ + 1;
+    std::fill_n(ends, k_ + 1, 0);
+    for (int64_t i = 0; i < rows; ++i) {
+      ++ends[labels[i] + 1];
+      partial[k_ * d_ + labels[i]] += weights_ ? weights_[first + i] : 1.0;
+    }
+    // The rows of each label, in their order.
+    for (int64_t j = 0; j < k_; ++j) ends[j + 1] += ends[j];
+    for (int64_t i = 0; i < rows; ++i) order[ends[labels[i]]++] = static_cast<int32_t>(i);
+    for (int64_t j = 0, begin = 0; j < k_; begin = ends[j++])
+      if (ends[j] > begin)
+        kernels_.add_rows(block, d_, order + begin, ends[j] - begin, weights_ ? weights_ + first : nullptr, d_,
+                          partial + j * d_);
+  }
+
+  // Takes the rows of a block that have another label than `before` from one sum to the other, without rounding.
+  void move_rows(const T* block, int64_t rows, const int32_t* labels, int32_t* before, double* partial) const {
+    constexpr int32_t kRow = 0;
+    constexpr double kMinus = -1;
+    for (int64_t i = 0; i < rows; ++i) {
+      const int32_t from = before[i], to = labels[i];
+      if (from == to) continue;
+      kernels_.add_rows(block + i * d_, d_, &kRow, 1, nullptr, d_, partial + to * d_);
+      kernels_.add_rows(block + i * d_, d_, &kRow, 1, &kMinus, d_, partial + from * d_);
+      partial[k_ * d_ + to] += 1;
+      partial[k_ * d_ + from] -= 1;
+      before[i] = to;
+    }
+  }
+
+  // Whether sums of any rows, in any order, are exact in float64. Then rows can be moved from sum to sum, and the
+  // result has the bits that adding them up afresh has.
+  bool fits(const std::vector<DigitRange<T>>& digits) const {
+    if (!kSame) return n_ < (int64_t{1} << 45);  // bytes
+    double most = 0, least = INFINITY;
+    for (const DigitRange<T>& g : digits) {
+      most = std::max(most, static_cast<double>(g.most));
+      least = std::min(least, static_cast<double>(g.least));
+    }
+    return most == 0 || static_cast<double>(n_) * (most / least) <= 0x1p52;
+  }
+
   void find_mean() {
     partial_ = buffer<double>(partial_size_ = groups_ * d_);
     places_.resize(groups_ * (2 + block_));
@@ -215,7 +265,6 @@ class Rows final : public KMeans {
   void prepare(const double* centers, int64_t k) {
     plan(k);
     centers_ = centers;
-    turned_ = k > 10 && (k < 17 || k > 20);  // elsewhere whole vectors of centres would run half empty
     const int64_t width = turned_ ? k : d_;
     if (table_size_ < k * d_) table_ = buffer<T>(table_size_ = k * d_);
     if (scores_size_ < groups_ * block_ * k) scores_ = buffer<T>(scores_size_ = groups_ * block_ * k);
@@ -266,15 +315,16 @@ class Rows final : public KMeans {
       for (const T v : lanes) least = v < least ? v : least;
     }
     for (; j < k_; ++j) least = scores[j] < least ? scores[j] : least;
-    // Rounded up to T, and compared so that a NaN (of an overflow) counts as close.
-    const T limit = std::nextafter(static_cast<T>(static_cast<double>(least) + 2 * error(norm)),
-                                   std::numeric_limits<T>::infinity());
+    // Not below its exact value after rounding to T, and compared so that a NaN (of an overflow) counts as close.
+    constexpr double kUnit = std::numeric_limits<T>::epsilon() / 2;
+    const double highest = static_cast<double>(least) + 2 * error(norm);
+    const T limit = static_cast<T>(highest + 4 * kUnit * std::abs(highest)) + std::numeric_limits<T>::denorm_min();
     int32_t label = -1, close = 0;
-    for (int32_t c = 0; c < k_; ++c)
-      if (!(scores[c] > limit)) {
-        ++close;
-        if (label < 0) label = c;
-      }
+    for (int32_t c = static_cast<int32_t>(k_) - 1; c >= 0; --c) {  // without branches: which one is close is chance
+      const bool near = !(scores[c] > limit);
+      close += near;
+      label = near ? c : label;
+    }
     if (close == 1) return label;
     double best = INFINITY;
     int32_t nearest = label;
@@ -303,6 +353,10 @@ class Rows final : public KMeans {
   std::vector<T> bias_;
   const double* centers_ = nullptr;
   bool turned_ = false;
+
+  bool exact_ = false;           // sums of rows are exact in any order, so that a step may update those of the last
+  int64_t summed_ = 0;           // centres of the last step, whose sums stand in partial_, or 0
+  std::vector<int32_t> labels_;  // its labels
   double error_slope_ = 0, error_start_ = 0;
 };
 

@@ -16,7 +16,7 @@ typedef matmul::Vector<double, 8>::type Eight;
 
 constexpr int kPairs = matmul::kIsa.rows >= 7 ? 2 : 1;    // rows at a time: what the registers hold
 constexpr int kChunk = matmul::kIsa.bytes == 64 ? 8 : 4;  // vectors of eight sums that stay in registers
-constexpr int64_t kAheadRows = 3;                         // rows between what is computed and what is fetched
+constexpr int64_t kAheadRows = 4;                         // rows between what is computed and what is fetched
 
 // The halves are picked by name, not by address: an address would force every sum of a tile into memory.
 template <class T, int L, int... I>
@@ -36,6 +36,14 @@ inline T total_of(typename matmul::Vector<T, L>::type v, matmul::Sequence<I...>)
     return total<T, L / 2>(__builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (I + L / 2)...));
 }
 
+// Makes the compiler load v once: it likes to repeat the load in each product that uses it, and loads limit a tile.
+template <class V>
+inline void in_register([[maybe_unused]] V& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#endif
+}
+
 // R rows with N centres.
 template <class T, int R, int N>
 void score_tile(const T* x, int64_t x_row, const T* c, int64_t c_row, int64_t d, const T* bias, T* out, int64_t k) {
@@ -52,11 +60,13 @@ void score_tile(const T* x, int64_t x_row, const T* c, int64_t c_row, int64_t d,
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r) {
       row[r] = load<T>(x + r * x_row + p);
-      __builtin_prefetch(x + (r + kAheadRows) * x_row + p);
+      // Into L2 only: ten centres of many features fill L1, and rows fetched early would drive them out.
+      __builtin_prefetch(x + (r + kAheadRows) * x_row + p, 0, 2);
     }
 #pragma GCC unroll 10
     for (int j = 0; j < N; ++j) {
-      const V<T> centre = load<T>(c + j * c_row + p);
+      V<T> centre = load<T>(c + j * c_row + p);
+      in_register(centre);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) sum[r][j] = multiply_add(row[r], centre, sum[r][j]);
     }
@@ -156,6 +166,24 @@ double squared_distance(const T* x, const double* c, int64_t d) {
   return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
 }
 
+// The patterns of numbers above 0 are in the order of the numbers, and minima of integers become vector code.
+template <class T>
+void digits(const T* x, int64_t n, DigitRange<T>* range) {
+  using Bits = typename Fp<T>::Bits;
+  Bits most = to_bits(range->most), least = to_bits(range->least) - 1;
+  for (int64_t i = 0; i < n; ++i) {
+    const Bits bits = to_bits(x[i]) & ~Fp<T>::sign;
+    // Without its lowest bit the pattern is the number less that bit's value; a power of two has no other bit.
+    const T rest = from_bits<T>(bits & (bits - 1));
+    const bool power = (bits & ((Bits{1} << Fp<T>::mantissa) - 1)) == 0;
+    const Bits lowest = power ? bits : to_bits(from_bits<T>(bits) - rest);
+    least = lowest - 1 < least ? lowest - 1 : least;  // less one, a zero is the largest
+    most = bits > most ? bits : most;
+  }
+  range->most = from_bits<T>(most);
+  range->least = from_bits<T>(least + 1);
+}
+
 template <class T>
 void widen(const uint8_t* x, int64_t n, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(x[i]);
@@ -163,7 +191,7 @@ void widen(const uint8_t* x, int64_t n, T* y) {
 
 template <class T>
 KMeansKernels<T> table() {
-  return {kLanes<T>, &scores<T>, &add_rows<T>, &squared_distance<T>, &widen<T>};
+  return {kLanes<T>, &scores<T>, &add_rows<T>, &squared_distance<T>, &digits<T>, &widen<T>};
 }
 
 }  // namespace kmeans
