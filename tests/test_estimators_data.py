@@ -43,5 +43,33 @@ def test_fits_are_as_good(theirs: Any, name: str) -> None:
     )
     assert inertia[0] <= 1.001 * inertia[1]
     assert held[0] == pytest.approx(held[1], rel=1e-6)
-    # Accuracies agree within half a point. R^2 after 500 epochs has not settled; starts differ by 0.01 either way.
+    # Accuracies agree within half a point. R^2 after 500 epochs has not settled: over 40 seeds it is 0.661 in both
+    # libraries, with a standard deviation of 0.018 and 0.013 from start to start.
     assert score[0] >= score[1] - (0.03 if name == "diabetes" else 0.005)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("name", ["diabetes", "iris"])
+def test_training_from_the_same_start_is_the_same(theirs: Any, name: str, solver: str) -> None:
+    """Loss, penalty, batches and steps mean the same in both libraries: from our weights, without shuffling,
+    scikit-learn's perceptron comes to the same ones."""
+    from sklearn import datasets, neural_network
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    z = StandardScaler().fit_transform(x)
+    target = (y - y.mean()) / y.std() if name == "diabetes" else y
+    kinds = (MLPRegressor, neural_network.MLPRegressor) if name == "diabetes" else (
+        MLPClassifier, neural_network.MLPClassifier)  # fmt: skip
+    settings = {"hidden_layer_sizes": (16,), "solver": solver, "alpha": 0.1, "batch_size": len(z) // 2,
+                "shuffle": False, "random_state": 0, "n_iter_no_change": 1000, "warm_start": True}  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*converged.*")
+        ours, other = (kind(**settings, max_iter=1, learning_rate_init=1e-300).fit(z, target) for kind in kinds)
+        other.coefs_ = [c.copy() for c in ours.coefs_]
+        other.intercepts_ = [c.copy() for c in ours.intercepts_]
+        fresh = kinds[0](**settings, max_iter=30).fit(z, target)
+        other.set_params(max_iter=30, learning_rate_init=0.001).fit(z, target)
+    for a, b in zip(fresh.coefs_ + fresh.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        # scikit-learn's Adam adds epsilon before it corrects the second moment's bias.
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-14 if solver == "sgd" else 2e-5)

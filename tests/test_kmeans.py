@@ -341,14 +341,51 @@ def test_assignment_of_centres_to_digits() -> None:
 
 
 @pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("rounds", [None, 12])
 @pytest.mark.parametrize("shape", [(60, 200), (900, 100)])
-def test_randomized_components(center: bool, shape: tuple[int, int]) -> None:
+def test_randomized_components(center: bool, shape: tuple[int, int], rounds: int | None) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=shape) @ np.diag(0.9 ** np.arange(shape[1])) + 3.0
-    a, b = pca(x, 5, center=center), randomized_pca(x, 5, center=center)
+    a, b = pca(x, 5, center=center), randomized_pca(x, 5, center=center, rounds=rounds)
     np.testing.assert_allclose(a.variances, b.variances, rtol=1e-6)
     np.testing.assert_allclose(np.abs((a.components * b.components).sum(axis=1)), 1.0, atol=1e-4)
     assert a.total_variance == pytest.approx(b.total_variance)
+
+
+@pytest.mark.parametrize("shape", [(120, 1100), (4500, 1100)])
+def test_components_of_very_many_features(shape: tuple[int, int]) -> None:
+    """A space of directions, from products with the rows and with the covariance; the reference is LAPACK's."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=shape) * 0.95 ** np.arange(shape[1]) + 1.0
+    centred = x - x.mean(axis=0)
+    truth = np.linalg.eigvalsh((centred @ centred.T if shape[0] < shape[1] else centred.T @ centred) / shape[0])
+    found = randomized_pca(x, 6)
+    np.testing.assert_allclose(found.variances, truth[::-1][:6], rtol=1e-10)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(6), atol=1e-12)
+    single = randomized_pca(x.astype(np.float32), 6)
+    np.testing.assert_allclose(single.variances, truth[::-1][:6], rtol=1e-4)
+
+
+def test_float32_components_far_from_the_origin() -> None:
+    """Sums of float32 squares around 0 would hold nothing of a variance of 1 beside a mean of 1000."""
+    x = np.random.default_rng(2).normal(size=(3000, 90)) * np.geomspace(3, 0.1, 90)
+    truth = np.linalg.eigvalsh(np.cov(x.T))[::-1][:4]
+    for mean, tolerance in ((0.5, 1e-5), (1000.0, 1e-3)):
+        found = randomized_pca((x + mean).astype(np.float32), 4, ddof=1)
+        np.testing.assert_allclose(found.variances, truth, rtol=tolerance)
+        np.testing.assert_allclose(found.mean, (x + mean).mean(axis=0), rtol=1e-6)
+
+
+def test_components_where_there_are_fewer_directions() -> None:
+    """Rank 2 among 1100 features: the space is filled up with directions without variance."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(50, 2)) @ rng.normal(size=(2, 1100))
+    found = randomized_pca(x, 5)
+    assert found.variances[1] > 1
+    assert found.variances[2:].max() < 1e-12 * found.variances[0]
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(5), atol=1e-12)
+    with pytest.raises(ValueError, match="holds a NaN"):
+        randomized_pca(np.where(np.arange(1100) == 3, np.nan, x), 2)
 
 
 def test_whitening_and_back() -> None:

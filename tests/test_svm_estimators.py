@@ -6,7 +6,6 @@ import itertools
 import pickle
 import subprocess
 import sys
-import warnings
 from typing import Any
 
 import numpy as np
@@ -167,23 +166,6 @@ def test_awkward_data(machine: Any) -> None:
 
 
 # ---- with scikit-learn ----
-
-
-@pytest.mark.parametrize(
-    "machine", [SVC(), SVR(), SVC(kernel="linear"), SVC(kernel="precomputed"), SVR(kernel="precomputed")], ids=repr
-)
-def test_check_estimator(machine: Any) -> None:
-    pytest.importorskip("sklearn")
-    from sklearn.utils.estimator_checks import check_estimator
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        results = check_estimator(machine, on_skip=None, on_fail=None)
-    assert [(r["check_name"], r["exception"]) for r in results if r["status"] not in ("passed", "skipped")] == []
-    reasons = {str(r["exception"]) for r in results if r["status"] == "skipped"}
-    # What is skipped is so for the machine's sake, not for the estimator's.
-    assert all("pandas is not installed" in reason or "SCIPY_ARRAY_API" in reason for reason in reasons), reasons
-    assert sum(r["status"] == "passed" for r in results) > 50
 
 
 #: Scikit-learn's bundled data sets, as (name, estimator's settings).

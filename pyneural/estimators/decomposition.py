@@ -26,8 +26,9 @@ class PCA(TransformerMixin):
         whiten: Divide coordinates by their standard deviations.
         center: Subtract the mean first. Without it the directions are those through the origin (a singular value
             decomposition of the rows).
-        svd_solver: "full": all eigenvectors of the covariance; "randomized": products with a few directions, again and
-            again (:func:`pyneural.learn.randomized_pca`); "auto": "randomized" for few components of many features.
+        svd_solver: "full": all eigenvectors of the covariance, by :func:`pyneural.learn.symmetric_eigen`; "randomized":
+            :func:`pyneural.learn.randomized_pca`, which takes the cheapest way by shape; "auto": "randomized" for few
+            components of many features.
         iterated_power: Rounds of "randomized"; "auto" goes on until the components stand.
         random_state: Seed or generator of "randomized".
 

@@ -111,7 +111,9 @@ def draw(e: Run, x: np.ndarray, y: np.ndarray) -> None:
                 machine, x, y, limits=((-4, 4.6), (-4.2, 4)), title=title, names=names, legend=False, axes=ax
             )
             arrays[f"support_{name}_{c:g}"] = machine.support_
-    panels[0, 0].legend(loc="lower right")
+    # Below the panels: within the first there is no corner without points.
+    handles, _ = panels[0, 0].get_legend_handles_labels()
+    fig.legend(handles, [*names.values(), "support vector"], loc="outside lower center", ncols=3)
     e.figure(
         "boundaries",
         fig,
