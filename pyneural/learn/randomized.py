@@ -17,7 +17,7 @@ _DENSE = (
     1024  # features, or 32 for each component: up to so many, all eigenvectors cost less than a space of directions
 )
 _TALL = 4  # from so many rows per feature on, the matrix of second moments is made first
-_ROWS = 8192  # of which products are added in the dtype of the rows, and then in float64
+_ROWS = 16384  # of which products are added in the dtype of the rows, and then in float64
 _SAMPLE = 1024  # rows that tell how far the mean lies from 0
 
 
@@ -85,7 +85,8 @@ def randomized_pca(
         return np.asarray(random.normal(0.0, 1.0, (d, count), generator=stream, dtype=np.float64))
 
     if dense and moments is not None:
-        values, vectors = _dense(moments, components, dtype)
+        values, vectors = np.linalg.eigh(moments)
+        values, vectors = values[::-1][:components], vectors[:, ::-1][:, :components]
     else:
         values, vectors = leading_eigenpairs(
             multiply,
@@ -131,23 +132,5 @@ def _moments(rows: np.ndarray, center: bool) -> tuple[np.ndarray, np.ndarray]:
     if not center:
         return np.zeros(d), moments
     mean = sums / n
-    moments -= n * np.outer(mean, mean)
+    moments -= np.outer(sums, mean)
     return mean if shift is None else mean + shift, moments
-
-
-def _dense(moments: np.ndarray, count: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The ``count`` largest eigenvalues, descending, and their vectors (d, count).
-
-    Of a sum of float32 products all vectors are found in float32, which takes half the time; a product with the
-    matrix, and taking apart what it is among the first of them, in float64, squares the error of the values.
-    """
-    if dtype != np.float32:
-        values, vectors = np.linalg.eigh(moments)
-        return values[::-1][:count], vectors[:, ::-1][:, :count]
-    scale = float(np.trace(moments)) or 1.0  # so that it is no overflow in float32
-    near = np.linalg.eigh((moments / scale).astype(np.float32))[1][:, ::-1][:, : count + _SPARE]
-    basis = np.linalg.qr(near.astype(np.float64))[0]
-    image = moments @ basis
-    inner = basis.T @ image
-    values, turn = np.linalg.eigh((inner + inner.T) / 2)
-    return values[::-1][:count], basis @ turn[:, ::-1][:, :count]
