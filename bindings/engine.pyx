@@ -152,7 +152,10 @@ cdef class Op:
 
 cdef bint single_precision(tuple args):
     for x in args:
-        if isinstance(x, Tensor) and (<Tensor>x).array.dtype != DType.Float32:
+        if isinstance(x, Tensor):
+            if (<Tensor>x).array.dtype != DType.Float32:
+                return False
+        elif isinstance(x, np.ndarray) and x.dtype != np.float32:
             return False
     return True
 
@@ -321,10 +324,10 @@ def observed():
 def listen(listener):
     """Tells an object of every call and every walk back on this thread, None: nobody; returns the one before.
 
-    It has the methods ``called(op, inputs, attributes, outputs)``, after each op
-    call, with the tensors that the op has seen and made; ``walk_begins(roots, gradients, create_graph)``,
-    ``walked(node, arrived, messages)`` for each node, with the gradients of its outputs and of its inputs, and
-    ``walk_ends(leaves)`` with the leaves and their gradients, in the order in which they were reached.
+    It has the methods ``called(op, inputs, attributes, outputs)``, after each op call, with the tensors that the op has
+    seen and made; ``walk_begins(roots, gradients, create_graph)``, ``walked(node, arrived, messages)`` for each node,
+    with the gradients of its outputs and of its inputs, and ``walk_ends(leaves)`` with the leaves and their gradients, in
+    the order in which they were reached.
     """
     before = current_listener()
     if listener is not None:

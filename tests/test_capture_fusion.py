@@ -121,3 +121,18 @@ def test_small_chains_with_operands_of_every_layout(shape):
     big = np.asarray(pn.randn(2, rows, columns))
     for x in (pn.from_numpy(big[0]), pn.from_numpy(big[1])):
         np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
+
+
+def test_operations_of_products_and_convolutions_are_counted():
+    x, w, k = pn.randn(4, 6, 9, 9), pn.randn(7, 6 * 7 * 7), pn.randn(6, 3, 3, 3)
+
+    def step(x):
+        y = F.conv2d(x, k, groups=2)
+        return pn.linear(y.reshape(4, -1), w)
+
+    compiled = pn.compile(step)
+    for _ in range(3):
+        compiled(x)
+    work = {c["op"]: c["operations"] for s in compiled.programs[-1].program.listing() for c in s["calls"]}
+    assert work["conv"] == 2 * 4 * 6 * 7 * 7 * 3 * 9
+    assert work["linear"] == 2 * 4 * 7 * 294

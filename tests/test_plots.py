@@ -181,3 +181,20 @@ def test_slices_as_surface_contour_and_lines():
         plots.contour(x, y, z.T)
     with pytest.raises(ValueError, match="three-dimensional"):
         plots.surface(x, y, z, axes=plots.new()[1])
+
+
+def test_a_surface_of_any_size_is_drawn_whatever_fresh_memory_holds(monkeypatch):
+    empty = np.empty
+
+    def full_of_huge_numbers(*args, **kwargs):
+        a = empty(*args, **kwargs)
+        if a.dtype.kind == "f":
+            a[...] = np.finfo(a.dtype).max
+        return a
+
+    side = np.linspace(-1, 1, 57)
+    fig = plots.surface(side, side, side[:, None] ** 2 + side**2)
+    monkeypatch.setattr(np, "empty", full_of_huge_numbers)
+    fig.canvas.draw()
+    fig = plots.surface(side, side, side[:, None] ** 2 + side**2)
+    fig.canvas.draw()

@@ -95,6 +95,8 @@ def test_autocast_changes_products_and_their_gradients_alone():
             np.testing.assert_array_equal(pn.linear(x, w).detach().numpy(), plain.detach().numpy())
         double = pn.linear(x.double(), w.detach().double())
         np.testing.assert_allclose(double.numpy(), x.numpy().astype(float) @ w.detach().numpy().astype(float).T)
+        array = pn.linear(x.numpy().astype(float), w.detach())  # an array of doubles is no float32 operand either
+        np.testing.assert_array_equal(array.numpy(), double.numpy())
     assert not pn.is_autocast_enabled()
     rounded = bfloat16(x.numpy()) @ bfloat16(w.detach().numpy()).T
     np.testing.assert_allclose(y.detach().numpy(), rounded, rtol=1e-5, atol=1e-6)

@@ -267,13 +267,22 @@ void run_conv_weight(const OpCall& call) {
   call.out[0].dtype == DType::Float32 ? weigh<float>(call, s) : weigh<double>(call, s);
 }
 
+// Of the taps inside and outside of the image alike.
+template <ConvShape (*shape)(const OpCall&)>
+double operations(const OpCall& call) {
+  const ConvShape s = shape(call);
+  return 2.0 * static_cast<double>(s.n * s.groups * s.ci * s.co) * static_cast<double>(s.out_size() * s.kernel_size());
+}
+
 }  // namespace
 
 const OpList& conv_ops() {
   static const OpList ops = {
-      {"conv", 3, 1, kPlain, infer_conv, run_conv},
-      {"conv_transpose", 3, 1, kPlain, infer_conv_transpose, run_conv_transpose},
-      {"conv_weight", 2, 1, kPlain, infer_conv_weight, run_conv_weight},
+      {"conv", 3, 1, kPlain, infer_conv, run_conv, 0, nullptr, nullptr, nullptr, operations<conv_shape>},
+      {"conv_transpose", 3, 1, kPlain, infer_conv_transpose, run_conv_transpose, 0, nullptr, nullptr, nullptr,
+       operations<conv_transpose_shape>},
+      {"conv_weight", 2, 1, kPlain, infer_conv_weight, run_conv_weight, 0, nullptr, nullptr, nullptr,
+       operations<conv_weight_shape>},
   };
   return ops;
 }

@@ -39,6 +39,51 @@ std::vector<ConvSegment> conv_segments(const ConvAxis& axis, int64_t source_size
 // The axes of y from x (one), or of x from y (`up`; one for each remainder of the stride).
 std::vector<ConvAxis> conv_axes(const ConvShape& s, int axis, bool up);
 
+// The valid taps at a position (j0, j1) of the two outer axes, as the kernels walk them: one segment of the innermost
+// axis after the other. tap(place in the source, number among the weights) says how a pass writes one down.
+class TapTable {
+ public:
+  TapTable(const ConvAxis* const* axes, const int64_t* source_size, int64_t sources,
+           const std::vector<ConvSegment>& segments)
+      : a0_(*axes[0]), a1_(*axes[1]), a2_(*axes[2]), from_(source_size), sources_(sources), segments_(segments) {}
+
+  // The table for (j0, j1); made anew only if other taps are valid there than at the last position.
+  template <class F>
+  const Tap* at(int64_t j0, int64_t j1, const F& tap) {
+    int64_t wanted[4];
+    a0_.valid(j0, from_[0], wanted, wanted + 1);
+    a1_.valid(j1, from_[1], wanted + 2, wanted + 3);
+    bool same = true;
+    for (int i = 0; i < 4; ++i) same = same && wanted[i] == now_[i];
+    if (same) return list_.data();
+    for (int i = 0; i < 4; ++i) now_[i] = wanted[i];
+    list_.clear();
+    const int64_t plane = from_[0] * from_[1] * from_[2], t0 = static_cast<int64_t>(a0_.k.size()),
+                  t1 = static_cast<int64_t>(a1_.k.size()), t2 = static_cast<int64_t>(a2_.k.size());
+    for (const ConvSegment& e : segments_)
+      for (int64_t c = 0; c < sources_; ++c)
+        for (int64_t i0 = now_[0]; i0 < now_[1]; ++i0)
+          for (int64_t i1 = now_[2]; i1 < now_[3]; ++i1)
+            for (int64_t i2 = e.low; i2 < e.high; ++i2)
+              list_.push_back(tap(c * plane + (a0_.base[i0] * from_[1] + a1_.base[i1]) * from_[2] + a2_.base[i2],
+                                  ((c * t0 + i0) * t1 + i1) * t2 + i2));
+    return list_.data();
+  }
+
+  // How many of them belong to a segment.
+  int64_t count(const ConvSegment& e) const {
+    return sources_ * (now_[1] - now_[0]) * (now_[3] - now_[2]) * (e.high - e.low);
+  }
+
+ private:
+  const ConvAxis &a0_, &a1_, &a2_;
+  const int64_t* from_;
+  int64_t sources_;
+  const std::vector<ConvSegment>& segments_;
+  int64_t now_[4] = {-1, -1, -1, -1};
+  std::vector<Tap> list_;
+};
+
 // A kernel's weights as a pass over some taps reads them: [group][source channel][tap 0][tap 1][tap 2][width], where
 // the produced channels stand together, `width` of them, the last ones 0. The memory holds all that.
 template <class T>

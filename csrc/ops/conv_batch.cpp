@@ -76,7 +76,7 @@ void produce_by_batch(const ConvShape& s, bool up, const T* source, const T* wei
         parallel_for(chunks * s.groups * bands, [&](int64_t task) {
           const int64_t image = task / bands, g = image % s.groups;
           const int64_t first = task % bands * band;
-          static thread_local std::vector<Tap> list;  // of one segment after the other
+          TapTable table(part, from, sources, segments);
           TapProduct<T> p{};
           p.rows = channels;
           p.columns = lanes;
@@ -84,28 +84,13 @@ void produce_by_batch(const ConvShape& s, bool up, const T* source, const T* wei
           p.a_row = 1;
           p.c_row = to_plane * lanes;
           p.row_bias = bias ? bias + g * channels : nullptr;
-          int64_t now[4] = {-1, -1, -1, -1};
           for (int64_t r = first; r < std::min(rows, first + band); ++r) {
             const int64_t j0 = r / a1.count, j1 = r % a1.count;
-            int64_t wanted[4];
-            a0.valid(j0, from[0], wanted, wanted + 1);
-            a1.valid(j1, from[1], wanted + 2, wanted + 3);
-            if (!std::equal(wanted, wanted + 4, now)) {
-              std::copy(wanted, wanted + 4, now);
-              list.clear();
-              for (const ConvSegment& e : segments)
-                for (int64_t c = 0; c < sources; ++c)
-                  for (int64_t i0 = now[0]; i0 < now[1]; ++i0)
-                    for (int64_t i1 = now[2]; i1 < now[3]; ++i1)
-                      for (int64_t i2 = e.low; i2 < e.high; ++i2)
-                        list.push_back(
-                            {(((c * t0 + i0) * t1 + i1) * t2 + i2) * channels,
-                             (c * from_plane + (a0.base[i0] * from[1] + a1.base[i1]) * from[2] + a2.base[i2]) * lanes});
-            }
             const int64_t row_at = ((a0.start + j0 * a0.step) * to[1] + a1.start + j1 * a1.step) * to[2] + a2.start;
-            p.tap = list.data();
+            p.tap =
+                table.at(j0, j1, [&](int64_t place, int64_t number) { return Tap{number * channels, place * lanes}; });
             for (const ConvSegment& e : segments) {
-              p.taps = sources * (now[1] - now[0]) * (now[3] - now[2]) * (e.high - e.low);
+              p.taps = table.count(e);
               for (int64_t j2 = e.begin; j2 < e.end; ++j2) {
                 p.b = x.ptr<T>() + (image * sources * from_plane +
                                     (j0 * a0.advance * from[1] + j1 * a1.advance) * from[2] + j2 * a2.advance) *

@@ -68,35 +68,20 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
           const int64_t first = task % bands * band, last = std::min(row_count, first + band);
           const T* const x = source + image * sources * from_plane;
           T* const sums = scratch<T>(band * a2.count * width);
-          static thread_local std::vector<Tap> list;  // of one segment after the other
+          TapTable table(part, from, sources, segments);
           TapProduct<T> p{};
           p.columns = width;
           p.a_row = a2.advance;
           p.b = packed.ptr<T>() + g * taps * width;
           p.c_row = width;
           p.column_bias = bias ? wide_bias.ptr<T>() + g * width : nullptr;
-          int64_t now[4] = {-1, -1, -1, -1};
           for (int64_t r = first; r < last; ++r) {
             const int64_t j0 = r / a1.count, j1 = r % a1.count;
-            int64_t wanted[4];
-            a0.valid(j0, from[0], wanted, wanted + 1);
-            a1.valid(j1, from[1], wanted + 2, wanted + 3);
-            if (!std::equal(wanted, wanted + 4, now)) {
-              std::copy(wanted, wanted + 4, now);
-              list.clear();
-              for (const ConvSegment& e : segments)
-                for (int64_t c = 0; c < sources; ++c)
-                  for (int64_t i0 = now[0]; i0 < now[1]; ++i0)
-                    for (int64_t i1 = now[2]; i1 < now[3]; ++i1)
-                      for (int64_t i2 = e.low; i2 < e.high; ++i2)
-                        list.push_back({c * from_plane + (a0.base[i0] * from[1] + a1.base[i1]) * from[2] + a2.base[i2],
-                                        (((c * t0 + i0) * t1 + i1) * t2 + i2) * width});
-            }
             const T* const row = x + (j0 * a0.advance * from[1] + j1 * a1.advance) * from[2];
-            p.tap = list.data();
+            p.tap = table.at(j0, j1, [&](int64_t place, int64_t number) { return Tap{place, number * width}; });
             for (const ConvSegment& e : segments) {
               p.rows = e.end - e.begin;
-              p.taps = sources * (now[1] - now[0]) * (now[3] - now[2]) * (e.high - e.low);
+              p.taps = table.count(e);
               p.a = row + e.begin * a2.advance;
               p.c = sums + ((r - first) * a2.count + e.begin) * width;
               kernel.product(p);

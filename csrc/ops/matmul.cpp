@@ -184,6 +184,11 @@ void run_linear(const OpCall& call) {
   call.out[0].dtype == DType::Float32 ? linear_of<float, narrow>(call) : linear_of<double, false>(call);
 }
 
+double operations(const OpCall& call) {
+  const Array& a = *call.in[0];
+  return 2.0 * static_cast<double>(call.out[0].size()) * static_cast<double>(a.shape[a.ndim - 1]);
+}
+
 // The ops on bfloat16 operands take float32.
 template <void (*infer)(OpCall&)>
 void infer_narrow(OpCall& call) {
@@ -198,12 +203,15 @@ void infer_narrow(OpCall& call) {
 }  // namespace
 
 const OpList& matmul_ops() {
+  constexpr unsigned flags = kTakesEpilogue;
   static const OpList ops = {
-      {"matmul", 2, 1, kBroadcasts, infer_matmul, run_matmul<false>, 0, nullptr, prepare_matmul<false>},
-      {"linear", 3, 1, kPlain, infer_linear, run_linear<false>, 0, nullptr, prepare_linear<false>},
-      {"matmul_bf16", 2, 1, kBroadcasts, infer_narrow<infer_matmul>, run_matmul<true>, 0, nullptr,
-       prepare_matmul<true>},
-      {"linear_bf16", 3, 1, kPlain, infer_narrow<infer_linear>, run_linear<true>, 0, nullptr, prepare_linear<true>},
+      {"matmul", 2, 1, flags | kBroadcasts, infer_matmul, run_matmul<false>, 0, nullptr, prepare_matmul<false>, nullptr,
+       operations},
+      {"linear", 3, 1, flags, infer_linear, run_linear<false>, 0, nullptr, prepare_linear<false>, nullptr, operations},
+      {"matmul_bf16", 2, 1, flags | kBroadcasts, infer_narrow<infer_matmul>, run_matmul<true>, 0, nullptr,
+       prepare_matmul<true>, nullptr, operations},
+      {"linear_bf16", 3, 1, flags, infer_narrow<infer_linear>, run_linear<true>, 0, nullptr, prepare_linear<true>,
+       nullptr, operations},
   };
   return ops;
 }

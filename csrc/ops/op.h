@@ -62,6 +62,7 @@ enum OpFlags : unsigned {
   kAnyTypes = 64,          // inputs keep their own types (indices, masks, states): the engine converts nothing
   kChecksValues = 128,     // infer() looks at values (indices in range): a replay calls it each time
   kDataShaped = 256,       // the output's shape depends on values: cannot be captured
+  kTakesEpilogue = 512,    // a Ready of this op calls its epilogue for each block of the result
 };
 
 // A call whose shape work is done, for replays: only addresses are left to be read, because an argument's may change
@@ -70,7 +71,7 @@ struct Ready {
   void (*go)(const Ready&) = nullptr;
   char* const* at[6];                         // where the addresses of the operands stand
   int64_t n[8];                               // sizes and strides, as go() wants them
-  const struct Epilogue* epilogue = nullptr;  // products: what is done to each block of the result
+  const struct Epilogue* epilogue = nullptr;  // see kTakesEpilogue
 };
 
 // An optimiser's update in two parts, so that one pass can go through the parameters of many calls.
@@ -96,7 +97,8 @@ struct Op {
   // Optional: fills in a Ready for which go() does what run() would, to the bit; or false where only run() serves. The
   // call, its operands and their shapes outlive the Ready.
   bool (*prepare)(const OpCall&, Ready&) = nullptr;
-  const Update* update = nullptr;  // optimisers' updates: what run() is made of
+  const Update* update = nullptr;                 // optimisers' updates: what run() is made of
+  double (*operations)(const OpCall&) = nullptr;  // products and sums of a call; null: one per element
 };
 
 struct OpCall {

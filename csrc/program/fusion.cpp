@@ -12,12 +12,6 @@ namespace {
 
 bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
 
-bool is_product(const Instruction& i) {
-  static const Op* const products[] = {find_op("matmul"), find_op("linear"), find_op("matmul_bf16"),
-                                       find_op("linear_bf16")};
-  return std::find(std::begin(products), std::end(products), i.op) != std::end(products);
-}
-
 }  // namespace
 
 // Is `update` a plain SGD step of a contiguous matrix with the gradient that `product` makes, which does not itself
@@ -83,7 +77,7 @@ static size_t end_of_chain(const std::vector<Instruction>& instructions, size_t 
 // element by element; a result of one tile is in cache anyway.
 static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, size_t end) {
   const Instruction& product = instructions[i];
-  if (end == i + 1 || !is_product(product)) return false;
+  if (end == i + 1 || !(product.op->flags & kTakesEpilogue)) return false;
   const Array& result = product.out[0].window;
   if (result.size() <= ChainStep::kTile || !result.same_shape(instructions[i + 1].out[0].window)) return false;
   bool read = false;
@@ -93,13 +87,8 @@ static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, 
       if (!dense_full(o.window, result)) return false;
       read = true;
     }
-  OpCall call;  // only what prepare() looks at
-  std::vector<const Array*> windows;
-  for (const Operand& o : product.in) windows.push_back(o.slot < 0 ? nullptr : &o.window);
-  call.op = product.op, call.inputs = static_cast<int>(windows.size()), call.in = windows.data();
-  call.out[0] = result;
   Ready ready;
-  return read && product.op->prepare(call, ready);
+  return read && product.op->prepare(Windows(product).call, ready);
 }
 
 std::vector<Group> group(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots, bool fuse) {
@@ -161,7 +150,7 @@ void Program::bring_chains_together() {
     };
     for (size_t to = j; to > 0 && j - to <= kOver; --to) {
       const Instruction& before = instructions_[to - 1];
-      const bool makes_it = is_product(before) && reads(before.out[0].slot);
+      const bool makes_it = (before.op->flags & kTakesEpilogue) != 0 && reads(before.out[0].slot);
       if ((chainable(before) || makes_it) && before.out[0].window.same_shape(moved.out[0].window)) {
         std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
                     instructions_.begin() + static_cast<std::ptrdiff_t>(j),

@@ -10,13 +10,9 @@ namespace {
 
 // A multiply-add counts as two operations, anything done to an element as one.
 double operations(const Instruction& i) {
-  static const Op* const products[] = {find_op("matmul"), find_op("linear"), find_op("matmul_bf16"),
-                                       find_op("linear_bf16")};
-  const bool product = std::find(std::begin(products), std::end(products), i.op) != std::end(products);
+  if (i.op->operations) return i.op->operations(Windows(i).call);
   double most = 0;
   for (const Operand& o : i.out) most = std::max(most, static_cast<double>(o.window.size()));
-  if (product && i.in[0].window.ndim > 0)
-    return 2.0 * most * static_cast<double>(i.in[0].window.shape[i.in[0].window.ndim - 1]);
   for (const Operand& o : i.in)
     if (o.slot >= 0) most = std::max(most, static_cast<double>(o.window.size()));
   return most;

@@ -10,6 +10,15 @@
 
 namespace pn {
 
+Windows::Windows(const Instruction& i) {
+  for (const Operand& o : i.in) in_.push_back(o.slot < 0 ? nullptr : &o.window);
+  call.op = i.op;
+  call.inputs = static_cast<int>(in_.size());
+  call.in = in_.data();
+  call.attributes = i.attributes;
+  for (size_t k = 0; k < i.out.size(); ++k) call.out[k] = i.out[k].window;
+}
+
 Program::Program() = default;
 
 Program::~Program() {
@@ -279,14 +288,7 @@ void Program::build_steps(bool fuse) {
     for (size_t n = first; n < last; ++n) {
       const Instruction& i = instructions_[n];
       ChainStep::Link link;
-      OpCall call;  // only what bind() looks at
-      std::vector<const Array*> windows;
-      for (const Operand& o : i.in) windows.push_back(&o.window);
-      call.op = i.op;
-      call.inputs = static_cast<int>(windows.size());
-      call.in = windows.data();
-      call.attributes = i.attributes;
-      i.op->bind(call, link.kernel);
+      i.op->bind(Windows(i).call, link.kernel);
       link.count = 1 + static_cast<int>(i.in.size());
       for (size_t k = 0; k < i.in.size(); ++k) {
         const Operand& o = i.in[k];

@@ -44,6 +44,16 @@ struct Instruction {
   Attributes attributes;
 };
 
+// An instruction as a call on its windows, for the parts of an op that look at shapes alone.
+struct Windows {
+  explicit Windows(const Instruction& i);
+  Windows(const Windows&) = delete;
+  OpCall call;
+
+ private:
+  std::vector<const Array*> in_;
+};
+
 // What finish() may do, each for tests to switch off.
 struct Passes {
   bool drop_unread = true;

@@ -27,13 +27,13 @@ void ChainStep::prepare() {
       if (place.kind != Place::kSpread) continue;
       SmallSpread spread{place.array, {}, place.item, buffer_of_[static_cast<size_t>(place.buffer)]};
       Array window = place.stretched;
-      window.data = nullptr;
+      char origin;  // offsets are counted from it
+      window.data = &origin;
       const Array* operands[1] = {&window};
       const Loop<1> loop(window.ndim, window.shape, operands);
       loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
         for (int64_t i = 0; i < n; ++i)
-          spread.offsets.push_back(at[0] - static_cast<char*>(nullptr) +
-                                   i * stride[0] * static_cast<int64_t>(place.item));
+          spread.offsets.push_back(at[0] - &origin + i * stride[0] * static_cast<int64_t>(place.item));
       });
       if (place.constant)
         lay_out(spread);

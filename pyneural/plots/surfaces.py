@@ -49,10 +49,14 @@ def surface(
     if not hasattr(ax, "plot_surface"):
         raise ValueError("surface: axes must be three-dimensional; make them with new(projection='3d')")
     across, along = np.meshgrid(x, y, indexing="ij")
+    # At most 50 lines a side, picked here: from patches with unequal numbers of corners matplotlib 3.10 makes an array
+    # that it fills in part and projects whole, so that what lay in memory there can overflow.
+    i, j = (np.unique(np.linspace(0, n - 1, min(n, 50)).round().astype(int)) for n in z.shape)
+    drawn = np.ix_(i, j)
     with style():
         shade = 0.9 if marks is None else 0.7
-        ax.plot_surface(across, along, z, cmap="viridis", rcount=50, ccount=50, linewidth=0.2, edgecolor="#ffffff40",
-                        alpha=shade)  # fmt: skip
+        ax.plot_surface(across[drawn], along[drawn], z[drawn], cmap="viridis", rstride=1, cstride=1, linewidth=0.2,
+                        edgecolor="#ffffff40", alpha=shade)  # fmt: skip
         if marks is not None and np.any(marks):
             at = np.asarray(marks, bool)
             ax.scatter(across[at], along[at], z[at], s=5, color=MARK, depthshade=False)
