@@ -13,6 +13,7 @@ from . import (
     gathering,
     linalg,
     losses,
+    normalization,
     normalized,
     pooling,
     randomness,
@@ -27,8 +28,8 @@ from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
-FAMILIES = (elementwise, linalg, convolution, pooling, reduction, normalized, losses, shape, rearrange, gathering,
-            randomness, synonyms)  # fmt: skip
+FAMILIES = (elementwise, linalg, convolution, pooling, normalization, reduction, normalized, losses, shape, rearrange,
+            gathering, randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
     for _name in _family.__all__:
