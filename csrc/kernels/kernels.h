@@ -12,6 +12,7 @@
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
+#include "kernels/resample.h"
 #include "kernels/roofs.h"
 
 namespace pn {
@@ -67,6 +68,7 @@ struct FloatKernels {
   OptimKernels<T> optim;
   PoolKernels<T> pool;
   ReduceKernels<T> reduce;
+  ResampleKernels<T> resample;
   LossKernels<T> losses;
   RandomKernels<T> random;
   RoofKernels<T> roofs;

@@ -125,6 +125,7 @@ const OpList& loss_ops();
 const OpList& matmul_ops();
 const OpList& conv_ops();
 const OpList& pool_ops();
+const OpList& resample_ops();
 const OpList& shape_ops();
 const OpList& index_ops();
 const OpList& random_ops();

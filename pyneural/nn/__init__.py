@@ -98,4 +98,7 @@ from .pooling import MaxPool3d as MaxPool3d
 from .pooling import MaxUnpool1d as MaxUnpool1d
 from .pooling import MaxUnpool2d as MaxUnpool2d
 from .pooling import MaxUnpool3d as MaxUnpool3d
+from .resampling import Upsample as Upsample
+from .resampling import UpsamplingBilinear2d as UpsamplingBilinear2d
+from .resampling import UpsamplingNearest2d as UpsamplingNearest2d
 from .stateless import functional_call as functional_call

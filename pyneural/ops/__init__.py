@@ -19,6 +19,7 @@ from . import (
     randomness,
     rearrange,
     reduction,
+    resampling,
     shape,
     synonyms,
 )
@@ -28,8 +29,8 @@ from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
-FAMILIES = (elementwise, linalg, convolution, pooling, normalization, reduction, normalized, losses, shape, rearrange,
-            gathering, randomness, synonyms)  # fmt: skip
+FAMILIES = (elementwise, linalg, convolution, pooling, resampling, normalization, reduction, normalized, losses, shape,
+            rearrange, gathering, randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
     for _name in _family.__all__:

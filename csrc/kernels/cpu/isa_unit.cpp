@@ -38,6 +38,8 @@ namespace {
 
 #include "kernels/cpu/reduce.inl"
 
+#include "kernels/cpu/resample.inl"
+
 #include "kernels/cpu/row_product.inl"
 
 #include "kernels/cpu/losses.inl"
@@ -58,6 +60,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.optim = optim_kernels<T>();
   k.pool = pool::table<T>();
   k.reduce = reduce::table<T>();
+  k.resample = {&resample::axis_sum<T>};
   k.losses = losses::table<T>();
   k.random = random::table<T>();
   k.roofs = roofs::table<T>();
