@@ -31,23 +31,21 @@ def show_bytes(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def table(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
-    """One case as a table: a line for each way of each job."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+COLUMNS = ("job", "way", "min", "median", "spread", "rate", "of roof", "ratio", "goal", "check")
 
-    shown = Table(title=Text(name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("job", "way", "min", "median", "spread", "rate", "of roof", "ratio", "goal", "check"):
-        shown.add_column(column, justify="left" if column in ("job", "way", "check") else "right", overflow="fold")
-    for record in records:
-        show = show_time if record["unit"] == "s" else show_bytes
-        goals = {"roof": "{:.0%}".format, "most": show}  # how they are shown; others are ratios
-        for i, (way, w) in enumerate(record["ways"].items()):
-            name = way if i else ("most" if "most" in record["goals"] else "roof")
-            shown.add_row(
-                Text(f"{record['job']}, per {record['step']}" if i == 0 else ""),
-                Text(way, style="bold" if i == 0 else ""),
+
+def rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """One job as lines of text under :data:`COLUMNS`, a line for each way, ours first."""
+    show = show_time if record["unit"] == "s" else show_bytes
+    goals = {"roof": "{:.0%}".format, "most": show}  # how they are shown; others are ratios
+    lines = []
+    for i, (way, w) in enumerate(record["ways"].items()):
+        name = way if i else ("most" if "most" in record["goals"] else "roof")
+        same = "same" if i and w.get("verified") else ""
+        lines.append(
+            [
+                f"{record['job']}, per {record['step']}" if i == 0 else "",
+                way,
                 show(w["minimum"]) if "minimum" in w else "",
                 show(w["median"]) if "median" in w else "",
                 f"{w['spread']:.0%}" if "spread" in w else "",
@@ -55,23 +53,37 @@ def table(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
                 f"{w['of_roof']:.0%}" if "of_roof" in w else "",
                 f"{record['ratios'][way]:.3g}x" if way in record["ratios"] else "",
                 _show_goal(record["goals"].get(name), goals.get(name, "{:g}x".format)),
-                Text(w["error"], style="red") if "error" in w else Text(w.get("unavailable", _same(w) if i else "")),
-            )
+                w.get("error", w.get("unavailable", same)),
+            ]
+        )
+    return lines
+
+
+def table(name: str, records: Sequence[Mapping[str, Any]]) -> Table:
+    """One case as a table for the terminal: a line for each way of each job."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=Text(name, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in COLUMNS:
+        shown.add_column(column, justify="left" if column in ("job", "way", "check") else "right", overflow="fold")
+    for record in records:
+        for line in rows(record):
+            styles = dict.fromkeys(COLUMNS, "") | {
+                "way": "bold" if line[0] else "",
+                "goal": "green" if line[-2].endswith("met") else "yellow",
+                "check": "red" if "error" in record["ways"][line[1]] else "",
+            }
+            shown.add_row(*(Text(cell, style=style) for cell, style in zip(line, styles.values(), strict=True)))
         shown.add_section()
     return shown
 
 
-def _same(way: Mapping[str, Any]) -> str:
-    return "same" if way.get("verified") else ""
-
-
-def _show_goal(goal: Mapping[str, Any] | None, show: Callable[[float], str]) -> Any:
-    from rich.text import Text
-
+def _show_goal(goal: Mapping[str, Any] | None, show: Callable[[float], str]) -> str:
     if goal is None or "met" not in goal:
         return ""
-    wanted = show(goal["goal"])
-    return Text(f"{wanted} met" if goal["met"] else f"{wanted} missed", style="green" if goal["met"] else "yellow")
+    return f"{show(goal['goal'])} {'met' if goal['met'] else 'missed'}"
 
 
 def _bars_of(record: Mapping[str, Any]) -> Iterator[tuple[bool, str, float]]:
@@ -80,15 +92,12 @@ def _bars_of(record: Mapping[str, Any]) -> Iterator[tuple[bool, str, float]]:
         yield i == 0, way, ratio
 
 
-def chart(cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
-    """The ratios as bars on a logarithmic axis, one colour per library; None if there is nothing to compare."""
+def chart(name: str, records: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """A case's ratios as bars on a logarithmic axis, one colour per library; None if there is nothing to compare."""
     from . import plots
 
     bars = [
-        (f"{name}: {record['job']}" if first else "", way, ratio)
-        for name, records in cases.items()
-        for record in records
-        for first, way, ratio in _bars_of(record)
+        (record["job"] if first else "", way, ratio) for record in records for first, way, ratio in _bars_of(record)
     ]
     if not bars:
         return None
@@ -101,9 +110,11 @@ def chart(cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure | None:
             ax.text(max(ratio, 1.0), i, f" {ratio:.3g} {way}", va="center", fontsize=7)
         ax.axvline(1.0, color=plots.INK, linewidth=1)
         ax.set_xscale("log")
+        for axis_ticks in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+            axis_ticks("{x:.3g}")
         ax.set_yticks(range(len(bars)), [job for job, _, _ in bars], fontsize=7)
         ax.set_ylim(len(bars) - 0.4, -0.6)
         ax.margins(x=0.25)
         ax.grid(axis="y", visible=False)
-        ax.set(xlabel="time of the peer / time of pyneural (above 1: pyneural is faster)", title="pyneural bench")
+        ax.set(xlabel="time of the peer / time of pyneural (above 1: pyneural is faster)", title=name)
     return fig

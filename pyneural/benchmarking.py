@@ -514,7 +514,7 @@ def main(
     quick: bool = False,
     console: Console | None = None,
 ) -> int:
-    """Runs benchmarks, prints their tables, and writes ``OUT/bench/bench.json`` and ``OUT/bench/bench.png``.
+    """Runs benchmarks, prints their tables, and writes each case to ``OUT/bench/CASE.json`` and ``OUT/bench/CASE.png``.
 
     Args:
         names: Cases, see :func:`select`; none for all.
@@ -581,9 +581,10 @@ def _write(
     limits = {name: f"{rate / 1e9:.0f} {'GFLOP/s' if 'add' in name else 'GB/s'}" for name, rate in roofs.best.items()}
     if limits:
         console.print("roofs, measured: " + ", ".join(f"{name} {rate}" for name, rate in limits.items()), markup=False)
-    content = {"environment": facts, "absent": absent, "roofs": roofs.best, "cases": results}
-    (folder / "bench.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    picture = chart(results)
-    if picture is not None:
-        picture.savefig(folder / "bench.png")
+    for name, records in results.items():
+        content = {"case": name, "environment": facts, "absent": absent, "roofs": roofs.best, "jobs": records}
+        (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        picture = chart(name, records)
+        if picture is not None:
+            picture.savefig(folder / f"{name}.png")
     console.print(f"written to {folder}", markup=False, soft_wrap=True)

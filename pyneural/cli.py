@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run experiments and print expected beside measured")
     run.add_argument("ids", nargs="+", metavar="ID", help="ids of `pyneural list`, or `all`")
     run.add_argument("--profile", choices=("quick", "full"), default="quick", help="sizes of the run (default: quick)")
+    run.add_argument(
+        "--again", action="store_true", help="with `all`: also those that passed with the same code and settings"
+    )
     run.add_argument("--data", metavar="DIR", help="folder of data sets (default: $PYNEURAL_DATA, then the cache)")
     add_out(run)
     add_machine(run)
@@ -235,7 +238,8 @@ def _list(options: argparse.Namespace) -> int:
     found = load_all()
     if options.json:
         facts = [
-            {"id": x.id, "title": x.title, "source": x.source, "kind": x.kind, "needs": list(x.needs)} for x in found
+            {"id": x.id, "title": x.title, "source": x.source, "kind": x.kind, "topic": x.topic, "needs": list(x.needs)}
+            for x in found
         ]
         print(json.dumps(facts, indent=1))
         return 0
@@ -245,7 +249,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from pyneural.experiments import UnknownExperiment, find, load_all
-    from pyneural.experiments.frame import DataMissing, execute
+    from pyneural.experiments.frame import DataMissing, execute, finished
 
     try:
         wanted = load_all() if "all" in options.ids else [find(i) for i in dict.fromkeys(options.ids)]
@@ -257,8 +261,17 @@ def _run(options: argparse.Namespace) -> int:
     told: set[str] = set()
     failed = 0
     try:
-        for x in wanted:
-            console.rule(f"{x.id} · {x.title} · {options.profile}".replace("[", r"\["), align="left", style="dim")
+        for i, x in enumerate(wanted):
+            if "all" in options.ids and not options.again:
+                settings = {"profile": options.profile, "threads": options.threads, "seed": options.seed}
+                before = finished(x, out=options.out, **settings)
+                if before is not None:
+                    summary.append(_summary_row(before, "was done"))
+                    continue
+            place = f"{i + 1} of {len(wanted)} · " if len(wanted) > 1 else ""
+            console.rule(
+                f"{place}{x.id} · {x.title} · {options.profile}".replace("[", r"\["), align="left", style="dim"
+            )
             bars = _listener(console)
             try:
                 with bars.progress:
@@ -279,17 +292,7 @@ def _run(options: argparse.Namespace) -> int:
                 failed += 1
                 continue
             _print_result(console, result, os.path.join(options.out, x.id))
-            good = sum(c["passed"] for c in result["checks"])
-            remark = "stopped by an error" if "error" in result else ""
-            summary.append(
-                [
-                    x.id,
-                    f"{good} of {len(result['checks'])}",
-                    f"{result['seconds']:.1f}",
-                    _verdict(result["passed"]),
-                    remark,
-                ]
-            )
+            summary.append(_summary_row(result, "stopped by an error" if "error" in result else ""))
             failed += not result["passed"]
     finally:  # also after Ctrl-C: what was finished is shown
         if len(wanted) > 1 and summary:
@@ -297,6 +300,12 @@ def _run(options: argparse.Namespace) -> int:
     if len(wanted) > 1:
         console.print(f"{len(wanted) - failed} of {len(wanted)} experiments passed")
     return 1 if failed else 0
+
+
+def _summary_row(result: dict[str, Any], remark: str) -> list[Any]:
+    good = sum(c["passed"] for c in result["checks"])
+    checks = f"{good} of {len(result['checks'])}"
+    return [result["id"], checks, f"{result['seconds']:.1f}", _verdict(result["passed"]), remark]
 
 
 def _print_result(console: Console, result: dict[str, Any], folder: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import platform
@@ -44,6 +46,21 @@ def facts() -> dict[str, Any]:
         "threads": pn.get_num_threads(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
+
+
+@functools.cache
+def fingerprint() -> str:
+    """A hash of the package's Python files and libraries: two runs with the same one ran the same code."""
+    from . import _engine
+
+    source, libraries = (
+        Path(__file__).parent,
+        Path(_engine.__file__).parent,
+    )  # two folders where the install is editable
+    found = hashlib.sha256()
+    for path in [*sorted(source.rglob("*.py")), *sorted(libraries.glob("*.so"))]:
+        found.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def available_isas() -> list[str]:

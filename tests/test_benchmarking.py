@@ -47,12 +47,12 @@ def test_a_run_writes_a_table_a_record_and_a_picture(only, console, tmp_path):
     ways = {"pyneural": doubling(), "numpy": doubling(), "numpy again": doubling()}
     only([b.Job("twice", ways, flops=8.0, goals={"numpy": 1e-9, "torch": 2.0, "roof": 2.0})])
     assert b.main(["small"], ["numpy"], tmp_path, quick=True, threads=1, console=console) == 0
-    found = json.loads((tmp_path / "bench" / "bench.json").read_text())
+    found = json.loads((tmp_path / "bench" / "small.json").read_text())
     facts = found["environment"]
     assert {"revision", "cpu", "isa", "threads", "compiler", "peers", "numpy", "python", "when"} <= set(facts)
     assert facts["threads"]["pyneural"] == 1
     assert facts["peers"] == {"numpy": np.__version__}
-    (record,) = found["cases"]["small"]
+    (record,) = found["jobs"]
     ours, peer = record["ways"]["pyneural"], record["ways"]["numpy"]
     assert ours["verified"]
     assert peer["verified"]
@@ -65,7 +65,7 @@ def test_a_run_writes_a_table_a_record_and_a_picture(only, console, tmp_path):
     assert record["goals"]["numpy"]["met"]
     assert record["goals"]["roof"]["met"] is False
     assert "met" not in record["goals"]["torch"]
-    assert (tmp_path / "bench" / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "bench" / "small.png").read_bytes().startswith(b"\x89PNG")
     text = printed(console)
     assert "twice, per call" in text
     assert "200% missed" in text
@@ -84,7 +84,7 @@ def test_a_wrong_result_and_an_error_are_said_and_fail_the_run(only, console, tm
 
     only([b.Job("twice", {"pyneural": doubling(), "numpy": doubling(2.1), "numpy late": b.Way(broken)})])
     assert b.main([], ["numpy"], tmp_path, quick=True, console=console) == 1
-    ways = json.loads((tmp_path / "bench" / "bench.json").read_text())["cases"]["small"][0]["ways"]
+    ways = json.loads((tmp_path / "bench" / "small.json").read_text())["jobs"][0]["ways"]
     assert ways["numpy"]["verified"] is False
     assert "differs by 5.0e-02" in ways["numpy"]["error"]
     assert ways["numpy late"] == {"verified": False, "error": "RuntimeError: no such kernel"}
@@ -97,7 +97,7 @@ def test_a_way_that_cannot_be_done_here_is_said_and_fails_nothing(only, console,
 
     only([b.Job("twice", {"pyneural": doubling(), "numpy": b.Way(without_compiler)}, goals={"numpy": 2.0})])
     assert b.main([], ["numpy"], tmp_path, quick=True, console=console) == 0
-    record = json.loads((tmp_path / "bench" / "bench.json").read_text())["cases"]["small"][0]
+    record = json.loads((tmp_path / "bench" / "small.json").read_text())["jobs"][0]
     assert record["ways"]["numpy"] == {"unavailable": "no C++ compiler"}
     assert "met" not in record["goals"]["numpy"]
     assert "no C++ compiler" in printed(console)
@@ -123,10 +123,10 @@ def test_absent_peers_are_said_plainly(only, console, tmp_path, monkeypatch):
     only([b.Job("twice", {"pyneural": doubling(), "jax scan": doubling(9.0)})])
     assert b.main([], ["jax"], tmp_path, quick=True, console=console) == 0
     assert "jax is not installed" in printed(console)
-    found = json.loads((tmp_path / "bench" / "bench.json").read_text())
-    assert list(found["cases"]["small"][0]["ways"]) == ["pyneural"]
+    found = json.loads((tmp_path / "bench" / "small.json").read_text())
+    assert list(found["jobs"][0]["ways"]) == ["pyneural"]
     assert found["absent"]
-    assert not (tmp_path / "bench" / "bench.png").exists()
+    assert not (tmp_path / "bench" / "small.png").exists()
 
 
 def test_unknown_names_are_refused(only, console, tmp_path):
@@ -195,7 +195,7 @@ def test_a_measured_time_may_have_a_limit_and_results_to_compare(most, met, only
     ways = {"pyneural": way(1.0), "numpy": way(1.1), "numpy alone": b.Way(lambda: lambda: 3e-3)}
     only([b.Job("start", ways, measures="s", goals={"most": most})])
     assert b.main([], ["numpy"], tmp_path, quick=True, console=console) == 1
-    record = json.loads((tmp_path / "bench" / "bench.json").read_text())["cases"]["small"][0]
+    record = json.loads((tmp_path / "bench" / "small.json").read_text())["jobs"][0]
     assert record["goals"]["most"] == {"goal": most, "measured": 1.5e-3, "met": met}
     assert record["ways"]["pyneural"]["verified"]
     assert "differs by 1.0e-01" in record["ways"]["numpy"]["error"]

@@ -26,7 +26,7 @@ def test_list_as_json():
     done = pyneural("list", "--json")
     assert done.returncode == 0
     listed = json.loads(done.stdout)
-    assert [set(x) for x in listed] == [{"id", "title", "source", "kind", "needs"}] * len(listed)
+    assert [set(x) for x in listed] == [{"id", "title", "source", "kind", "topic", "needs"}] * len(listed)
     assert {"quadratic-gd", "activation-curves"} <= {x["id"] for x in listed}
 
 
@@ -133,7 +133,10 @@ def with_experiments(monkeypatch):
     """Put experiments of the test in the place of the package's: {id: function}."""
 
     def put(functions, needs=()):
-        made = {i: experiment(i, title=f"[{i}]", source="d", kind="hand", needs=needs)(f) for i, f in functions.items()}
+        made = {
+            i: experiment(i, title=f"[{i}]", source="d", kind="hand", topic="Clustering", needs=needs)(f)
+            for i, f in functions.items()
+        }
         monkeypatch.setattr(experiments, "find", made.__getitem__)
         monkeypatch.setattr(experiments, "load_all", lambda: list(made.values()))
 
@@ -173,6 +176,42 @@ def test_several_run_one_after_another_and_all_are_summed_up(with_experiments, t
     assert "FAIL   two" in out
     assert "0.3" in out[out.index("reported, not asserted") :]
     assert cli.main(["run", "a", "d", "a", "--out", str(tmp_path)]) == 0
+
+
+def test_all_goes_on_after_an_interruption_and_skips_what_is_done(with_experiments, tmp_path, capsys, monkeypatch):
+    calls = []
+
+    def counted(name, then=passes):
+        def run(e):
+            calls.append(name)
+            then(e)
+
+        return run
+
+    with_experiments({"a": counted("a"), "b": counted("b", fails), "c": counted("c", interrupted), "d": counted("d")})
+    command = ["run", "all", "--out", str(tmp_path)]
+    assert cli.main(command) == 130
+    with_experiments({i: counted(i) for i in "abcd"})
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    assert "".join(calls) == "abc" + "bcd"
+    out = capsys.readouterr().out
+    assert "3 of 4 · c" in out
+    assert "was done" in out[out.index("summary") :]
+    assert "4 of 4 experiments passed" in out
+    assert cli.main(command) == 0
+    assert len(calls) == 6
+    for other in (["--seed", "1"], ["--again"], ["--profile", "full"]):
+        assert cli.main([*command, *other]) == 0
+        assert "".join(calls[-4:]) == "abcd"
+    assert cli.main(["run", "a", "--profile", "full", "--out", str(tmp_path)]) == 0  # an id that is named is run
+    assert calls.pop() == "a"
+    monkeypatch.setattr("pyneural.environment.fingerprint", lambda: "other code")
+    assert cli.main([*command, "--profile", "full"]) == 0
+    assert "".join(calls[-4:]) == "abcd"
+    (tmp_path / "b" / "result.json").write_text("{")  # cut off
+    assert cli.main([*command, "--profile", "full"]) == 0
+    assert calls[-1] == "b"
 
 
 def test_ctrl_c_leaves_what_was_finished(with_experiments, tmp_path, capsys):

@@ -17,7 +17,7 @@ NAN = float("nan")
 
 def declare(function, **changes):
     """An experiment around `function` that lives in this test file."""
-    facts = {"title": "A test", "source": "doc.txt, 1", "kind": "hand"} | changes
+    facts = {"title": "A test", "source": "doc.txt, 1", "kind": "hand", "topic": "Clustering"} | changes
     return experiment("a-test", **facts)(function)
 
 
@@ -143,12 +143,13 @@ def test_what_is_wanted_is_said_briefly():
     [
         ({"id": "Bad_Id"}, "the id 'Bad_Id' must be lower-case"),
         ({"kind": "toy"}, "kind is 'toy', expected one of hand, train, proof, figure"),
+        ({"topic": "Magic"}, "topic is 'Magic', expected one of Calculations by hand, "),
         ({"needs": ("cifar",)}, r"needs names \['cifar'\]"),
     ],
 )
 def test_a_wrong_declaration_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        experiment(**{"id": "a-test", "title": "t", "source": "s", "kind": "hand"} | changes)
+        experiment(**{"id": "a-test", "title": "t", "source": "s", "kind": "hand", "topic": "Clustering"} | changes)
 
 
 def test_every_file_defines_the_experiment_that_it_is_named_after():

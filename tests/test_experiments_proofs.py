@@ -88,7 +88,9 @@ def test_constants_of_the_autoencoder_are_its_losses():
 
 
 def run_once(function, tmp_path):
-    return execute(experiment("a-test", title="A test", source="doc.txt", kind="proof")(function), out=tmp_path)
+    return execute(
+        experiment("a-test", title="A test", source="doc.txt", kind="proof", topic="Clustering")(function), out=tmp_path
+    )
 
 
 def test_a_slip_that_is_none_is_found(tmp_path):

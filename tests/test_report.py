@@ -7,9 +7,10 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import urlparse
 
+import numpy as np
 import pytest
 
-from pyneural import plots, report
+from pyneural import benchmarking, plots, report
 from pyneural.experiments import find
 from pyneural.experiments.frame import Run, execute, experiment
 
@@ -54,23 +55,37 @@ def bad(e: Run) -> None:
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, monkeypatch):
     for name, function in (("a-good", good), ("b-bad", bad)):
-        declared = experiment(name, title=f"Title of {name}", source=f"doc-{name}.txt, 1", kind="hand")(function)
+        declared = experiment(
+            name, title=f"Title of {name}", source=f"doc-{name}.txt, 1", kind="hand", topic="Clustering"
+        )(function)
         execute(declared, out=tmp_path)
     execute(find("activation-curves"), out=tmp_path)
+    job = benchmarking.Job(
+        "x * <x>",
+        {name: benchmarking.Way(lambda: lambda: np.ones(3)) for name in ("pyneural", "numpy")},
+        goals={"numpy": 1e-9},
+    )
+    with monkeypatch.context() as m:
+        m.setattr(benchmarking, "load_cases", lambda: {"small": lambda quick: [job]})
+        assert benchmarking.main(out=tmp_path, quick=True, peers=["numpy"]) == 0
+    (tmp_path / "bench" / "mine.json").write_text("[1]")
     return report.build(tmp_path).parent
 
 
 def test_every_link_leads_somewhere_and_nothing_comes_from_the_network(site):
-    pages = [site / "index.html", *site.glob("*/index.html")]
-    assert len(pages) == 4
+    pages = [*site.glob("*.html"), *site.glob("*/index.html")]
+    assert len(pages) == 6
     for path in pages:
         page = Page(path.read_text(encoding="utf-8"))
         assert page.links
         for link in page.links:
             assert not urlparse(link).scheme, link
-            assert (path.parent / link).exists(), f"{path} links to {link}"
+            target, _, anchor = link.partition("#")
+            page_there = path.parent / target if target else path
+            assert page_there.exists(), f"{path} links to {link}"
+            assert not anchor or f'id="{anchor}"' in page_there.read_text(encoding="utf-8")
         assert "<script" not in path.read_text(encoding="utf-8")
         assert '<meta name="viewport"' in path.read_text(encoding="utf-8")
     style = (site / "style.css").read_text(encoding="utf-8")
@@ -87,6 +102,27 @@ def test_index_shows_status_and_main_numbers(site):
     assert "0.7271 expected 0.7271 ± 0.02" in text
     assert "0.1 expected > 0.9" in text
     assert "a-good/curve.png" in page.links
+
+
+def test_the_other_index_is_by_document_and_both_name_the_groups(site):
+    by_topic, by_document = (
+        Page((site / name).read_text(encoding="utf-8")) for name in ("index.html", "documents.html")
+    )
+    assert re.findall(r"#[\w-]+", " ".join(by_topic.links)) == ["#calculations-by-hand", "#clustering"]
+    assert "Clustering 1 of 2" in re.sub(r"\s+", " ", by_topic.text)
+    assert "Autoencoders, " not in by_document.text
+    for part in ("doc-a-good.txt", "doc-b-bad.txt", "Backpropagation by hand", "000_fb1690ef72ed0c7c.txt"):
+        assert part in by_document.text
+    assert {x for x in by_topic.links if x.endswith("/index.html")} <= set(by_document.links)
+
+
+def test_benchmarks_have_a_page_with_their_ratios(site):
+    text = re.sub(r"\s+", " ", Page((site / "benchmarks.html").read_text(encoding="utf-8")).text)
+    assert "x * <x>, per call pyneural" in text
+    assert "1e-09x met" in text
+    assert "a try and not a result" in text
+    assert "pyneural bench small --quick" in text
+    assert "mine" not in text
 
 
 def test_page_shows_expected_beside_measured(site):

@@ -13,6 +13,14 @@ import pkgutil
 
 from pyneural.experiments.frame import Experiment
 
+#: The source documents, and what each is about.
+DOCUMENTS = {
+    "000_fb1690ef72ed0c7c.txt": "Backpropagation by hand, autoencoders plain and variational, support vector machines",
+    "001_b6a7a572bac0f98c.txt": "Autoencoders beside principal components; optimisers",
+    "002_e3b0b6e208b34aec.txt": "Optimisers and imitation, convolutions, sequences, graphs, clustering, adversaries",
+    "003_54ca632be7020186.txt": "Classifiers on Fashion-MNIST, initialisation, regeneration, margins",
+    "004_7b7278b8294b24c0.txt": "Convexity, automatic differentiation, information and variational bounds",
+}
 _NOT_EXPERIMENTS = {"frame", "demo"}
 
 

@@ -38,6 +38,7 @@ def value_and_slope(function: Callable[[pn.Tensor], pn.Tensor], v: np.ndarray = 
     title="ReLU, sigmoid and tanh with their derivatives",
     source="000_fb1690ef72ed0c7c.txt, 2.3, figure 6",
     kind="figure",
+    topic="Calculations by hand",
 )
 def run(e: Run) -> None:
     curves = {name: value_and_slope(f) for name, f in (ASKED | MORE).items()}

@@ -33,6 +33,7 @@ TRAIN_SCALE = 100 / 784  # of the source's training losses: a batch of 100 summe
     title="Autoencoders by activation and size of the hidden layer",
     source="001_b6a7a572bac0f98c.txt, 1b, figures 3-7, table 1",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

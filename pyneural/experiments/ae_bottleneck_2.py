@@ -24,6 +24,7 @@ SIDE = 12  # images along each axis of the lattice
     title="Autoencoder with a two-dimensional linear code",
     source="000_fb1690ef72ed0c7c.txt, 2.1 (part a), figures 1-2",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -25,6 +25,7 @@ DRAWN = 20
     title="Autoencoder with a linear code of 30 numbers",
     source="000_fb1690ef72ed0c7c.txt, 2.4 (part d, first half), figure 9",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

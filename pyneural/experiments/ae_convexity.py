@@ -66,6 +66,7 @@ def blocks(kind: str, f3: np.ndarray, s: np.ndarray, x: np.ndarray) -> np.ndarra
     title="In which of its parameters is an autoencoder's error convex?",
     source="004_7b7278b8294b24c0.txt, 3.6",
     kind="proof",
+    topic="Losses and convexity",
 )
 def run(e: Run) -> None:
     symbolic(e, lambda sympy: check_symbols(e, sympy))

@@ -88,6 +88,7 @@ def sample(e: Run, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     title="The gradients of an autoencoder with one hidden layer",
     source="001_b6a7a572bac0f98c.txt, 1a, figures 1-2",
     kind="proof",
+    topic="Calculations by hand",
 )
 def run(e: Run) -> None:
     samples, w1, w2 = sample(e, K)

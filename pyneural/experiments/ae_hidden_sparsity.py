@@ -18,6 +18,7 @@ from pyneural.experiments.frame import Run, experiment
     title="ReLU layers are sparse, sigmoid layers saturated",
     source="000_fb1690ef72ed0c7c.txt, 2.3, figures 3 and 7",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -20,6 +20,7 @@ from pyneural.experiments.frame import Run, experiment
     title="Hidden layers without activation add nothing but speed",
     source="000_fb1690ef72ed0c7c.txt, 2.2, figure 5",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -54,6 +54,7 @@ def draws(rng: np.random.Generator, count: int) -> list[dict[str, np.ndarray]]:
     title="Slices of an autoencoder's error around its trained weights",
     source="004_7b7278b8294b24c0.txt, 3.7 and 3.8, figures 10-15, appendix",
     kind="figure",
+    topic="Losses and convexity",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -21,6 +21,7 @@ OVERVIEW = 4  # the digit of the overview
     title="Reconstructions by activation and size of the hidden layer",
     source="001_b6a7a572bac0f98c.txt, 1c, figures 8-12",
     kind="figure",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -18,6 +18,7 @@ PRINTED = {"training": 0.6621, "validation": 0.6717}
     title="Autoencoder with hidden ReLU layers",
     source="000_fb1690ef72ed0c7c.txt, 2.2 (part b), figures 3-4",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -20,6 +20,7 @@ SHORT = 5  # epochs of the net with tanh
     title="Autoencoder with hidden sigmoid layers",
     source="000_fb1690ef72ed0c7c.txt, 2.3 (part c), figures 7-8",
     kind="train",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -24,6 +24,7 @@ SHORT = 4  # epochs of the other activations
     title="Reconstructions by few hidden units",
     source="001_b6a7a572bac0f98c.txt, 1c, figure 13",
     kind="figure",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

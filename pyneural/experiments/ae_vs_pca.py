@@ -31,6 +31,7 @@ BLOBS = np.array([[4.0, 0, 0, 0, 0, 0], [-1, 3.0, 0, 0, 0, 0], [-2, -1.5, 1.0, 0
     title="Linear autoencoders and principal components",
     source="001_b6a7a572bac0f98c.txt, 1d",
     kind="proof",
+    topic="Autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

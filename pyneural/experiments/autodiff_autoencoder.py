@@ -100,6 +100,7 @@ def constants(x: np.ndarray) -> dict[str, tuple[float, float, float]]:
     title="An autoencoder trained on all images at once, with two losses",
     source="004_7b7278b8294b24c0.txt, 3.4 and 3.5, figures 8-9, appendix",
     kind="train",
+    topic="Automatic differentiation",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

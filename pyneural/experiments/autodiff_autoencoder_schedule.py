@@ -100,6 +100,7 @@ def gradients_of(function: Callable[..., pn.Tensor], arrays: Arrays) -> Arrays:
     title="Forward and reverse schedule of an autoencoder",
     source="004_7b7278b8294b24c0.txt, 3.2 and 3.3, figure 7",
     kind="proof",
+    topic="Automatic differentiation",
 )
 def run(e: Run) -> None:
     arrays = start(e, SIZES, N)

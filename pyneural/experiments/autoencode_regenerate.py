@@ -31,6 +31,7 @@ def half_loss(x: np.ndarray, rebuilt: np.ndarray) -> float:
     title="Images regenerated from 32 numbers",
     source="003_54ca632be7020186.txt, section C, part 4",
     kind="train",
+    topic="Autoencoders",
     needs=("fashion-mnist",),
 )
 def run(e: Run) -> None:

@@ -68,6 +68,7 @@ def by_differences(x: float, y: float, p: Numbers) -> np.ndarray:
     title="Backpropagation by hand through two ReLU units, sample by sample",
     source="003_54ca632be7020186.txt, section A a",
     kind="hand",
+    topic="Calculations by hand",
 )
 def run(e: Run) -> None:
     steps, before = [], [START]

@@ -80,6 +80,7 @@ def by_differences(x: np.ndarray, weights: Arrays, name: str) -> np.ndarray:
     title="Backpropagation by hand through two sigmoid layers",
     source="000_fb1690ef72ed0c7c.txt, 1a and 1b",
     kind="hand",
+    topic="Calculations by hand",
 )
 def run(e: Run) -> None:
     values, slopes = differentiate(X, START)

@@ -74,6 +74,7 @@ def clusters(weights: tuple[Pair, Pair]) -> str:
     title="Competitive learning with rounded weights, by hand",
     source="002_e3b0b6e208b34aec.txt, mock exam 2a-2b",
     kind="hand",
+    topic="Clustering",
 )
 def run(e: Run) -> None:
     layer = CompetitiveLayer(START, 0.5, rounding=True)

@@ -92,6 +92,7 @@ def by_differences(x: np.ndarray, w: np.ndarray, b: np.ndarray, upstream: np.nda
     title="Backpropagation through a convolution of width 1",
     source="002_e3b0b6e208b34aec.txt, mock exam 3",
     kind="proof",
+    topic="Convolutions",
 )
 def run(e: Run) -> None:
     x, upstream = IMAGE[None], e.rng.normal(size=(2, 2, 2))

@@ -36,6 +36,7 @@ def bounds(q: np.ndarray, likelihood: np.ndarray, prior: np.ndarray) -> tuple[np
     title="A lower bound on the evidence, and its gap",
     source="004_7b7278b8294b24c0.txt, 4.2",
     kind="proof",
+    topic="Variational autoencoders",
 )
 def run(e: Run) -> None:
     evidence = float(np.log(LIKELIHOOD @ PRIOR))

@@ -59,6 +59,7 @@ def descend(e: Run, loss: Callable[[], pn.Tensor], leaves: list[pn.Tensor], step
     title="A decoder that learns its noise",
     source="002_e3b0b6e208b34aec.txt, mock exam 4a and 4b",
     kind="proof",
+    topic="Variational autoencoders",
 )
 def run(e: Run) -> None:
     check_loss(e)

@@ -18,6 +18,7 @@ LABELS = (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)
     title="The first ten test images",
     source="003_54ca632be7020186.txt, section C, part 1",
     kind="figure",
+    topic="Classifiers and optimisers",
     needs=("fashion-mnist",),
 )
 def run(e: Run) -> None:

@@ -35,6 +35,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KINDS = ("hand", "train", "proof", "figure")
+TOPICS = (
+    "Calculations by hand",
+    "Automatic differentiation",
+    "Classifiers and optimisers",
+    "Learning by imitation",
+    "Autoencoders",
+    "Variational autoencoders",
+    "Convolutions",
+    "Sequences and graphs",
+    "Adversarial networks",
+    "Clustering",
+    "Support vector machines",
+    "Losses and convexity",
+    "Information and bounds",
+)
 PROFILES = ("quick", "full")
 QUICK_TRAIN, QUICK_TEST = 10_000, 1_000
 
@@ -51,6 +66,7 @@ class Experiment:
     title: str
     source: str
     kind: str
+    topic: str
     needs: tuple[str, ...]
     function: Callable[[Run], None]
     module: str
@@ -67,24 +83,26 @@ class Experiment:
 
 
 def experiment(
-    id: str, *, title: str, source: str, kind: str, needs: Sequence[str] = ()
+    id: str, *, title: str, source: str, kind: str, topic: str, needs: Sequence[str] = ()
 ) -> Callable[[Callable[[Run], None]], Experiment]:
     """Declare the function below to be the experiment `id`.
 
-    `source` is the document and exercise, `kind` one of hand, train, proof, figure; `needs` names the data sets
-    without which it cannot run ("mnist", "fashion-mnist"): they are looked for before anything is computed. The file
-    must be called as the id, with underscores. Raises ValueError for an id or kind that breaks these rules.
+    `source` is the document and exercise, `kind` one of hand, train, proof, figure, `topic` one of `TOPICS`; `needs`
+    names the data sets without which it cannot run ("mnist", "fashion-mnist"): they are looked for before anything is
+    computed. The file must be called as the id, with underscores. Raises ValueError for what breaks these rules.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", id):
         raise ValueError(f"experiment: the id {id!r} must be lower-case words joined by hyphens")
     if kind not in KINDS:
         raise ValueError(f"experiment {id}: kind is {kind!r}, expected one of {', '.join(KINDS)}")
+    if topic not in TOPICS:
+        raise ValueError(f"experiment {id}: topic is {topic!r}, expected one of {', '.join(TOPICS)}")
     unknown = set(needs) - set(DATA_SETS)
     if unknown:
         raise ValueError(f"experiment {id}: needs names {sorted(unknown)}, known data sets are {', '.join(DATA_SETS)}")
 
     def declare(function: Callable[[Run], None]) -> Experiment:
-        return Experiment(id, title, source, kind, tuple(needs), function, function.__module__)
+        return Experiment(id, title, source, kind, topic, tuple(needs), function, function.__module__)
 
     return declare
 
@@ -377,11 +395,13 @@ def execute(
             "title": experiment.title,
             "source": experiment.source,
             "kind": experiment.kind,
+            "topic": experiment.topic,
             "profile": profile,
             "seed": seed,
             "threads": used_threads,
             "seconds": round(time.perf_counter() - start, 3),
             "environment": environment.facts(),
+            "code": environment.fingerprint(),
             "passed": error is None and bool(run.checks) and all(c["passed"] for c in run.checks),
             "checks": run.checks,
             "reports": run.reports,
@@ -391,6 +411,31 @@ def execute(
         } | _given(error=error)
         _publish(Path(partial), target, result)
     return result
+
+
+def finished(
+    experiment: Experiment, *, profile: str, out: str | os.PathLike[str], threads: int | None, seed: int
+) -> dict[str, Any] | None:
+    """The result under `out` that running again would only repeat: passed, with the same code, machine and settings.
+
+    None if there is no such result.
+    """
+    from pyneural import environment
+
+    try:
+        result = json.loads((Path(out) / experiment.id / "result.json").read_text(encoding="utf-8"))
+        with environment.running(threads=threads, seed=seed) as used_threads:
+            wanted = {
+                "passed": True,
+                "profile": profile,
+                "seed": seed,
+                "threads": used_threads,
+                "environment": environment.facts(),
+                "code": environment.fingerprint(),
+            }
+        return result if all(result[key] == value for key, value in wanted.items()) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _publish(partial: Path, target: Path, result: dict[str, Any]) -> None:

@@ -63,6 +63,7 @@ def kolmogorov_smirnov(samples: np.ndarray) -> float:
     title="The best generator and discriminator in one dimension",
     source="002_e3b0b6e208b34aec.txt, mock exam 5",
     kind="proof",
+    topic="Adversarial networks",
 )
 def run(e: Run) -> None:
     real = density(POINTS)

@@ -36,6 +36,7 @@ def printed_forms(covariance: np.ndarray) -> tuple[float, float]:
     title="The entropy of a Gaussian",
     source="004_7b7278b8294b24c0.txt, 4.3",
     kind="proof",
+    topic="Information and bounds",
 )
 def run(e: Run) -> None:
     rows = []

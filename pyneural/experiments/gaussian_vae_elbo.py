@@ -54,6 +54,7 @@ def posterior_mean(sz: float, w: np.ndarray) -> np.ndarray:
     title="The lower bound of a Gaussian autoencoder",
     source="004_7b7278b8294b24c0.txt, 4.4",
     kind="proof",
+    topic="Variational autoencoders",
 )
 def run(e: Run) -> None:
     mu, sz = np.array([0.4, -0.3]), 0.6

@@ -77,6 +77,7 @@ def by_differences(x: np.ndarray, parameters: Arrays, name: str) -> np.ndarray:
     title="Backpropagation through a steep 2-3-1 network",
     source="002_e3b0b6e208b34aec.txt, homework 5, 2a-2c",
     kind="hand",
+    topic="Learning by imitation",
 )
 def run(e: Run) -> None:
     x = e.rng.normal(size=2)

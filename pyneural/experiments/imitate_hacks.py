@@ -57,6 +57,7 @@ PRINTED = {  # reference runs of one seed each
     title="Eight changes to a training, and a good mix",
     source="002_e3b0b6e208b34aec.txt, homework 5, 2f, two figures",
     kind="train",
+    topic="Learning by imitation",
 )
 def run(e: Run) -> None:
     x, y = im.points()

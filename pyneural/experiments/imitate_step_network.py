@@ -25,6 +25,7 @@ STUCK = 0.04  # a network that ends above has lost a side of the triangle
     title="Imitating a network of step functions",
     source="002_e3b0b6e208b34aec.txt, homework 5, 2d and 2e, two figures",
     kind="train",
+    topic="Learning by imitation",
 )
 def run(e: Run) -> None:
     x, y = im.points()

@@ -102,6 +102,7 @@ def gradient_norms(net: nn.Sequential, data: dict[str, Part]) -> list[float]:
     title="Three starts and four activations",
     source="003_54ca632be7020186.txt, section B",
     kind="train",
+    topic="Classifiers and optimisers",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -24,6 +24,7 @@ def expectation(density: np.ndarray, values: np.ndarray, x: np.ndarray) -> float
     title="The divergence of two distributions is never negative",
     source="004_7b7278b8294b24c0.txt, 4.1",
     kind="proof",
+    topic="Information and bounds",
 )
 def run(e: Run) -> None:
     ratio = np.concatenate([np.geomspace(1e-12, 1e3, 20_001), [1.0]])

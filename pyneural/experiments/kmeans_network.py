@@ -44,6 +44,7 @@ def assignment(counts: np.ndarray) -> np.ndarray:
     title="k-means as a network, on MNIST",
     source="002_e3b0b6e208b34aec.txt, homework 7, 1 and 1b",
     kind="train",
+    topic="Clustering",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

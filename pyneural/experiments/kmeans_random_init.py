@@ -22,6 +22,7 @@ VARIANCE = 52.725  # summed variance of the training images
     title="k-means as a network: random starts",
     source="002_e3b0b6e208b34aec.txt, homework 7, 1c",
     kind="train",
+    topic="Clustering",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

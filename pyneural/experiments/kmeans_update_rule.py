@@ -78,6 +78,7 @@ def one_step(e: Run, x: np.ndarray, start: np.ndarray) -> None:
     title="The update rule of a network that does k-means",
     source="002_e3b0b6e208b34aec.txt, homework 7, 1a",
     kind="train",
+    topic="Clustering",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

@@ -48,6 +48,7 @@ def accuracy(counts: np.ndarray) -> float:
     title="A classifier on the features of two autoencoders",
     source="003_54ca632be7020186.txt, section C, part 5",
     kind="train",
+    topic="Autoencoders",
     needs=("fashion-mnist",),
 )
 def run(e: Run) -> None:

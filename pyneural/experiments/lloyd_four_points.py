@@ -17,6 +17,7 @@ from pyneural.learn import kmeans
     title="k-means on four points, by hand",
     source="002_e3b0b6e208b34aec.txt, mock exam 1a",
     kind="hand",
+    topic="Clustering",
 )
 def run(e: Run) -> None:
     start = POINTS[[1, 2]]

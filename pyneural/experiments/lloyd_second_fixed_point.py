@@ -17,6 +17,7 @@ from pyneural.learn import kmeans
     title="A second fixed point of k-means on four points",
     source="002_e3b0b6e208b34aec.txt, mock exam 1b",
     kind="hand",
+    topic="Clustering",
 )
 def run(e: Run) -> None:
     rows, fixed = [], {}

@@ -60,6 +60,7 @@ def data(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     title="The likelihood of a sigmoid neuron is convex",
     source="004_7b7278b8294b24c0.txt, 1.1 and 1.2",
     kind="proof",
+    topic="Losses and convexity",
 )
 def run(e: Run) -> None:
     x, c, teacher = data(e.rng)

@@ -44,6 +44,7 @@ def second_derivative(x: np.ndarray, c: np.ndarray, w: float) -> float:
     title="The squared error of a sigmoid neuron is not convex",
     source="004_7b7278b8294b24c0.txt, 1.3",
     kind="proof",
+    topic="Losses and convexity",
 )
 def run(e: Run) -> None:
     x, c = e.rng.normal(size=N), (e.rng.uniform(size=N) < 0.5).astype(np.float64)

@@ -51,6 +51,7 @@ def given(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     title="Slices of the likelihood and of the squared error",
     source="004_7b7278b8294b24c0.txt, 1.6 and 1.7, figures 1-2, appendix",
     kind="figure",
+    topic="Losses and convexity",
 )
 def run(e: Run) -> None:
     x, c, v = given(e.rng)

@@ -43,6 +43,7 @@ def bisect(f: object, low: float, high: float) -> float:
     title="Bias and variance of mini-batch k-means",
     source="002_e3b0b6e208b34aec.txt, homework 7, last page",
     kind="train",
+    topic="Classifiers and optimisers",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

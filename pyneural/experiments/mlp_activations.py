@@ -28,6 +28,7 @@ LARGE = "logistic, step 0.001"
     title="A classifier with four activations",
     source="003_54ca632be7020186.txt, section C, part 2",
     kind="train",
+    topic="Classifiers and optimisers",
     needs=("fashion-mnist",),
 )
 def run(e: Run) -> None:

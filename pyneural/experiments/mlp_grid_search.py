@@ -29,6 +29,7 @@ PRINTED_F1, PRINTED_LOSS = 0.85, 0.4080
     title="Grid search over solver, batch size and step",
     source="003_54ca632be7020186.txt, section C, part 3",
     kind="train",
+    topic="Classifiers and optimisers",
     needs=("fashion-mnist",),
 )
 def run(e: Run) -> None:

@@ -99,6 +99,7 @@ def train(
     title="Five optimisers with three step sizes",
     source="001_b6a7a572bac0f98c.txt, 2a, table 2, figures 14-16",
     kind="train",
+    topic="Classifiers and optimisers",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

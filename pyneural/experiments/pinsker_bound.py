@@ -41,6 +41,7 @@ def curvature(x: Any, y: Any) -> Any:
     title="Cross-entropy is above the squared error",
     source="004_7b7278b8294b24c0.txt, 3.1",
     kind="proof",
+    topic="Information and bounds",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

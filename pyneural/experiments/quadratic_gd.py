@@ -90,6 +90,7 @@ def distance(path: np.ndarray) -> np.ndarray:
     title="Gradient descent on a quadratic",
     source="002_e3b0b6e208b34aec.txt, homework 5, 1a-1c",
     kind="hand",
+    topic="Calculations by hand",
 )
 def run(e: Run) -> None:
     points = e.rng.normal(scale=3, size=(50, 2))

@@ -48,6 +48,7 @@ def square_form(x: np.ndarray) -> np.ndarray:
     title="Moving the parameters out of the distribution",
     source="004_7b7278b8294b24c0.txt, 4.5",
     kind="proof",
+    topic="Automatic differentiation",
 )
 def run(e: Run) -> None:
     exact = float(np.trace(A @ S) + MU @ A @ MU)

@@ -193,6 +193,7 @@ CASES = {
     title="Forward and reverse schedules of five errors",
     source="004_7b7278b8294b24c0.txt, 2.1-2.5, figures 3-6",
     kind="proof",
+    topic="Automatic differentiation",
 )
 def run(e: Run) -> None:
     values, found = {}, {}

@@ -43,6 +43,7 @@ def ours(x: np.ndarray) -> np.ndarray:
     title="The logarithm of the sigmoid without overflow and without lost digits",
     source="004_7b7278b8294b24c0.txt, 1.5",
     kind="proof",
+    topic="Losses and convexity",
 )
 def run(e: Run) -> None:
     for far, form, name, value in (

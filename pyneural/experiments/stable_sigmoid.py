@@ -47,6 +47,7 @@ def largest_argument(dtype: type) -> float:
     title="A sigmoid that neither overflows nor loses small values",
     source="004_7b7278b8294b24c0.txt, 1.4",
     kind="proof",
+    topic="Losses and convexity",
 )
 def run(e: Run) -> None:
     e.check("largest x with a finite e^x, float32", largest_argument(np.float32), 88.7228, 1e-4)

@@ -50,6 +50,7 @@ def facts(machine: SVC, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     title="The weight of the slack",
     source="000_fb1690ef72ed0c7c.txt, 3d, figures 13 and 14",
     kind="train",
+    topic="Support vector machines",
 )
 def run(e: Run) -> None:
     x, y = clouds(0)

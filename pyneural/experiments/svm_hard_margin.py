@@ -28,6 +28,7 @@ def machine(x: np.ndarray, y: np.ndarray) -> SVC:
     title="A hard margin by hand",
     source="003_54ca632be7020186.txt, section A b and its picture",
     kind="hand",
+    topic="Support vector machines",
 )
 def run(e: Run) -> None:
     # (1, 0), (1, 1) and (2, 0) lie on their margins: three equations for w1, w2 and b.

@@ -22,6 +22,7 @@ ASKED = np.array([1.0, 3.0])
     title="Margin and class of a given machine",
     source="003_54ca632be7020186.txt, section A c",
     kind="hand",
+    topic="Support vector machines",
 )
 def run(e: Run) -> None:
     values = X @ W + B

@@ -17,6 +17,7 @@ from pyneural.experiments.svm_xor_dual import X, Y
     title="The boundary of the exclusive or",
     source="000_fb1690ef72ed0c7c.txt, 3c and its picture",
     kind="figure",
+    topic="Support vector machines",
 )
 def run(e: Run) -> None:
     machine = SVC(kernel="poly", degree=2, gamma=1.0, coef0=1.0, C=np.inf).fit(X, Y)

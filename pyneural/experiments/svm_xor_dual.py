@@ -31,6 +31,7 @@ def phi(x: np.ndarray) -> np.ndarray:
     title="Exclusive or by the dual problem",
     source="000_fb1690ef72ed0c7c.txt, 3a and 3b",
     kind="hand",
+    topic="Support vector machines",
 )
 def run(e: Run) -> None:
     gram = SQUARE.values(X, X)

@@ -48,6 +48,7 @@ def train(
     title="The weight of the divergence",
     source="000_fb1690ef72ed0c7c.txt, 2.4 (part d, second half), figures 10-12",
     kind="train",
+    topic="Variational autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

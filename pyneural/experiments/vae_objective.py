@@ -64,6 +64,7 @@ CONSTANT = 2 * SX**2 * (
     title="From the lower bound to a loss of squares",
     source="004_7b7278b8294b24c0.txt, 4.6 and 4.7",
     kind="proof",
+    topic="Variational autoencoders",
 )
 def run(e: Run) -> None:
     x, noise = pn.tensor(e.rng.normal(size=(N, X))), pn.tensor(e.rng.normal(size=(NOISE, N, Z)))

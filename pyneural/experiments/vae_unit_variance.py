@@ -61,6 +61,7 @@ def train(
     title="A variational autoencoder with unit variance",
     source="004_7b7278b8294b24c0.txt, 4.8, figures 16-17, appendix",
     kind="train",
+    topic="Variational autoencoders",
     needs=("mnist",),
 )
 def run(e: Run) -> None:

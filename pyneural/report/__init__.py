@@ -1,8 +1,9 @@
-"""The static gallery: one page per experiment that was run, and an index. Plain HTML and one style sheet, nothing from
-the network.
+"""The static gallery: a page per experiment that was run, indexes by topic and by source document, and the benchmarks.
+Plain HTML and one style sheet, nothing from the network.
 
-`build(out)` reads OUT/ID/result.json and writes OUT/index.html, OUT/style.css and OUT/ID/index.html. `render` fills
-one template, for pages that stand alone (the demo's).
+`build(out)` reads OUT/ID/result.json and OUT/bench/CASE.json, and writes OUT/index.html, OUT/documents.html,
+OUT/benchmarks.html, OUT/style.css and OUT/ID/index.html. `render` fills one template, for pages that stand alone (the
+demo's).
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import keyword
 import os
 import re
 import tokenize
+from collections.abc import Callable
 from importlib import resources
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
+from pyneural import _benchmark_output as _benchmark
+from pyneural.experiments import DOCUMENTS
 from pyneural.experiments._judge import show, sides
+from pyneural.experiments.frame import TOPICS
 
 _FIELDS = (
     "id",
@@ -55,16 +60,64 @@ def build(out: str | os.PathLike[str]) -> Path:
         raise NothingToReport(
             f"no results in {folder}: `pyneural run ID --out {folder}` makes them, `pyneural list` shows the ids"
         )
-    results.sort(key=lambda r: (_document(r), r["id"]))
+    results.sort(key=lambda r: (_place(r["topic"]), r["id"]))
     for before, result, after in zip([None, *results], results, [*results[1:], None], strict=False):
         page = render("experiment.html", r=result, before=before, after=after, root="../", **_source(result["id"]))
         _write(folder / result["id"] / "index.html", page)
-    demo = "demo/index.html" if (folder / "demo" / "index.html").exists() else None
-    groups = [(document, list(members)) for document, members in groupby(results, key=_document)]
+    benchmarks = _benchmarks(folder)
+    links = {
+        "by topic": "index.html",
+        "by document": "documents.html",
+        "benchmarks": "benchmarks.html" if benchmarks else None,
+        "the main job": "demo/index.html" if (folder / "demo" / "index.html").exists() else None,
+    }
+    shared = {"results": results, "links": {text: link for text, link in links.items() if link}, "root": ""}
     _write(folder / "style.css", style_sheet())
-    index = folder / "index.html"
-    _write(index, render("index.html", groups=groups, results=results, demo=demo, root=""))
-    return index
+    if benchmarks:
+        _write(folder / "benchmarks.html", render("benchmarks.html", cases=benchmarks, **shared))
+    documents = sorted(results, key=lambda r: (_document(r), r["id"]))
+    pages = {"documents.html": _grouped(documents, _document), "index.html": _grouped(results, lambda r: r["topic"])}
+    for name, groups in pages.items():
+        _write(folder / name, render("index.html", groups=groups, here=name, **shared))
+    return folder / "index.html"
+
+
+def _grouped(results: list[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> list[dict[str, Any]]:
+    """Groups of the sorted results: heading, the document's title where it is one, anchor, members."""
+    return [
+        {
+            "heading": heading,
+            "title": DOCUMENTS.get(heading, ""),
+            "anchor": re.sub(r"\W+", "-", heading.lower()),
+            "members": list(members),
+        }
+        for heading, members in groupby(results, key=key)
+    ]
+
+
+def _place(topic: str) -> int:
+    return TOPICS.index(topic) if topic in TOPICS else len(TOPICS)
+
+
+def _benchmarks(folder: Path) -> list[dict[str, Any]]:
+    """What `pyneural bench` left, by case; a file that is none of its own is left out."""
+    found = []
+    for path in sorted((folder / "bench").glob("*.json")):
+        try:
+            case = json.loads(path.read_text(encoding="utf-8"))
+            picture = path.with_suffix(".png")
+            found.append(
+                {
+                    "name": case["case"],
+                    "environment": case["environment"],
+                    "roofs": case["roofs"],
+                    "jobs": [_benchmark.rows(job) for job in case["jobs"]],
+                    "picture": f"bench/{picture.name}" if picture.exists() else None,
+                }
+            )
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return found
 
 
 def render(template: str, **context: Any) -> str:
@@ -99,6 +152,7 @@ def _templates() -> Any:
         "highlight": _highlight,
     }
     environment.globals |= {"sides": sides, "main_numbers": _main_numbers, "is_number": _is_number}
+    environment.globals["columns"] = _benchmark.COLUMNS
     return environment
 
 
@@ -114,7 +168,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise NothingToReport(
             f"{path} is not a result file ({problem}): run the experiment again, or delete its folder"
         ) from problem
-    defaults: dict[str, Any] = {"kind": "", "reports": [], "notes": [], "error": None}
+    defaults: dict[str, Any] = {"kind": "", "topic": "Others", "reports": [], "notes": [], "error": None}
     result = defaults | result
     result["passed"] = result["error"] is None and bool(result["checks"]) and all(c["passed"] for c in result["checks"])
     return result
@@ -140,9 +194,10 @@ def _source(id: str) -> dict[str, Any]:
 
 
 def _main_numbers(result: dict[str, Any], count: int = 2) -> list[dict[str, Any]]:
-    """The checks for the card: of those that measured one number, failed ones first, then those with a tolerance."""
-    numbers = [c for c in result["checks"] if _is_number(c["measured"])]
-    return sorted(numbers, key=lambda c: (c["passed"], not c["tolerance"]))[:count]
+    """The checks for the card: of those that measured one number (all, if none did), failed ones first, then what the
+    source prints otherwise, then those with a tolerance."""
+    numbers = [c for c in result["checks"] if _is_number(c["measured"])] or result["checks"]
+    return sorted(numbers, key=lambda c: (c["passed"], "printed" not in c, not c["tolerance"]))[:count]
 
 
 def _is_number(value: Any) -> bool:
