@@ -46,7 +46,7 @@ def run(
     folder = Path(out) / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     with environment.running(threads=threads, seed=seed) as used:
-        about = Experiment("demo", "The main job", "", "train", (), lambda e: None, __name__)
+        about = Experiment("demo", "The main job", "", "train", "Autoencoders", (), lambda e: None, __name__)
         e = Run(about, "full", seed, used, folder, data, listener or Listener())
         sections = [_show_data(e, images, name)]
         section, accuracy = _classify(e, images, name)
