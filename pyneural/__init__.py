@@ -96,11 +96,13 @@ _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".
          "experiments": ".experiments", "plots": ".plots", "autodiff": ".autodiff",
          "distributions": ".distributions",
          "metrics": ".metrics", "model_selection": ".model_selection",
+         "persistence": ".persistence",
          "models": ".models", "surfaces": ".surfaces", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
                "explain": ".explaining", "show_config": ".environment", "reference": "._reference",
-               "compare_with_reference": "._reference"}  # fmt: skip
+               "compare_with_reference": "._reference", "save": ".persistence", "load": ".persistence",
+               "Checkpoint": ".checkpoints"}  # fmt: skip
 
 if TYPE_CHECKING:
     from . import autodiff as autodiff
@@ -115,17 +117,21 @@ if TYPE_CHECKING:
     from . import models as models
     from . import nn as nn
     from . import optim as optim
+    from . import persistence as persistence
     from . import plots as plots
     from . import training as training
     from ._reference import compare_with_reference as compare_with_reference
     from ._reference import reference as reference
     from .callbacks import Callback as Callback
     from .callbacks import EarlyStopping as EarlyStopping
+    from .checkpoints import Checkpoint as Checkpoint
     from .compiling import CaptureError as CaptureError
     from .compiling import Compiled as Compiled
     from .compiling import compile as compile
     from .environment import show_config as show_config
     from .explaining import explain as explain
+    from .persistence import load as load
+    from .persistence import save as save
     from .training import History as History
     from .training import Trainer as Trainer
 

@@ -21,7 +21,7 @@ class Quiet:
         """A new epoch begins; the first is number 0."""
 
     def batch(self, loss: float) -> None:
-        """A batch is done; ``loss`` is the mean of this epoch so far."""
+        """A batch is done; ``loss`` is its loss."""
 
     def done(self, logs: dict[str, float]) -> None:
         """The epoch is done."""
@@ -30,7 +30,7 @@ class Quiet:
 class Bar(Quiet):
     """One line: the epoch, how far it is, the loss so far and what the last epoch ended with."""
 
-    def __init__(self, epochs: int, batches: int) -> None:
+    def __init__(self, epochs: int, batches: int, done: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -43,7 +43,7 @@ class Bar(Quiet):
             TimeRemainingColumn(),
             console=Console(file=sys.stderr),
         )
-        self._task = self._progress.add_task("training", total=epochs * batches, text="")
+        self._task = self._progress.add_task("training", total=epochs * batches, completed=done, text="")
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -64,10 +64,10 @@ class Bar(Quiet):
         self._progress.update(self._task, text=shown)
 
 
-def progress(wanted: bool | None, epochs: int, batches: int) -> Quiet:
-    """A bar if it is wanted; None means: if stderr is a terminal."""
+def progress(wanted: bool | None, epochs: int, batches: int, done: int = 0) -> Quiet:
+    """A bar if it is wanted, with so many batches done already; None means: if stderr is a terminal."""
     draw = sys.stderr.isatty() if wanted is None else wanted
-    return Bar(epochs, batches) if draw else Quiet()
+    return Bar(epochs, batches, done) if draw else Quiet()
 
 
 @contextmanager

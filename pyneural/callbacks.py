@@ -29,6 +29,13 @@ class Callback:
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last step, also if the training was interrupted from the keyboard."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback: whatever :func:`pyneural.save` takes, or an empty dict."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where the callback that gave ``state`` stood."""
+
 
 def _value(owner: str, monitor: str, logs: dict[str, float]) -> float:
     if monitor not in logs:
@@ -73,6 +80,7 @@ class EarlyStopping(Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._weights: dict[str, np.ndarray] | None = None
+        self._bad = 0  # epochs without improvement
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.best = self.best_epoch = self._weights = None
@@ -94,6 +102,13 @@ class EarlyStopping(Callback):
         if self._weights is not None:
             trainer.model.load_state_dict(self._weights)
             self._weights = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "bad": self._bad, "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self._bad = state["best"], state["best_epoch"], state["bad"]
+        self._weights = state["weights"]
 
 
 class Schedule(Callback):
@@ -127,3 +142,9 @@ class Schedule(Callback):
             self.scheduler.step(_value("Schedule", monitor, logs))
         else:
             self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scheduler": self.scheduler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.load_state_dict(state["scheduler"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
-import time
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,10 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import random
+from ._interrupts import soft_interrupt
 from ._nonfinite import NonFiniteLoss, explain
 from ._progress import progress as _progress
 from .autodiff import no_grad
 from .callbacks import Callback, EarlyStopping, Schedule
+from .checkpoints import Checkpoint, Session
 from .compiling import CaptureError, Compiled
 from .data.batches import Batches, batches, train_validation_split
 from .data.datasets import Dataset
@@ -26,7 +26,17 @@ from .ops.losses import require_finite
 from .optim.optimizer import Optimizer
 from .tensor import Tensor, as_tensor
 
-__all__ = ["Callback", "EarlyStopping", "History", "NonFiniteLoss", "Schedule", "Trainer", "accuracy", "recordable"]
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+    "NonFiniteLoss",
+    "Schedule",
+    "Trainer",
+    "accuracy",
+    "recordable",
+]
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -96,6 +106,20 @@ class History(Mapping[str, list[float]]):
             series.append(float(value))
         self.seconds.append(seconds)
         self.lr.append(lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        series = {name: np.array(values) for name, values in self._series.items()}
+        return {"series": series, "seconds": np.array(self.seconds), "lr": np.array(self.lr)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over what :meth:`state_dict` gave. Raises ValueError if the lengths differ."""
+        columns = {**state["series"], "": state["seconds"], " ": state["lr"]}
+        lists = {name: np.asarray(values, np.float64).tolist() for name, values in columns.items()}
+        if len({len(values) for values in lists.values()}) != 1:
+            raise ValueError(f"History: series of different lengths, {[len(v) for v in lists.values()]}")
+        self.seconds, self.lr = lists.pop(""), lists.pop(" ")
+        self._series = lists
 
     def plot(self, names: Iterable[str] | None = None, **options: Any) -> Any:
         """Draws the named series (default: the losses) over the epochs; returns matplotlib's figure."""
@@ -171,6 +195,8 @@ class Trainer:
         on_nan: str = "raise",
         scale: Any = "unit",
         compile: bool = True,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Trains for a number of epochs.
 
@@ -194,6 +220,10 @@ class Trainer:
             scale: How x is converted, as for :func:`pyneural.data.batches`.
             compile: Record the step and replay it (:func:`pyneural.compile`), where possible whole epochs at a time:
                 the same bits, sooner. A step that cannot be recorded is run eagerly, with a warning that says why.
+            checkpoint: A path, or a :class:`Checkpoint`: the state of the training is written there once a minute, and
+                on Ctrl-C and SIGTERM, which then ends the process after the current step.
+            resume: A checkpoint to go on from, to the bits of a training that was never interrupted; True: that of
+                ``checkpoint``, if it is there. Everything else must be given as it was, but ``epochs`` may be larger.
 
         Returns:
             The history of this call, also in ``trainer.history``. Ctrl-C ends the training after the current step and
@@ -202,31 +232,40 @@ class Trainer:
         Raises:
             ValueError: The data do not fit each other, or an argument is out of range.
             NonFiniteLoss: See ``on_nan``; the model is as it was before the step.
+            FormatError: The checkpoint is damaged, of a newer version, or something else.
+            ValueError: The checkpoint is of another model, optimiser or data; nothing has been changed.
         """
         if on_nan not in ("raise", "warn", "ignore"):
             raise ValueError(f"fit: on_nan must be 'raise', 'warn' or 'ignore', got {on_nan!r}")
         if epochs < 0:
             raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
-        if seed is not None:
+        session = Session(self, checkpoint, resume, generator)
+        if seed is not None and not session.resumes:
             random.manual_seed(seed)
+        session.begin()
         x, y, held_out = _split(x, y, validation, generator)
         feed = batches(x, y, batch_size, shuffle=shuffle, generator=generator, scale=scale, tensors=False)
         check = None if held_out is None else batches(*held_out, batch_size, shuffle=False, scale=scale, tensors=False)
         listeners = [c if isinstance(c, Callback) else _AtEpochEnd(c) for c in callbacks]
+        session.attach(feed, listeners)
         self.history = History()
         self.stopping = self._warned = False
-        with _modes_kept(self.model), _soft_interrupt() as interrupt, _progress(progress, epochs, len(feed)) as bar:
+        with (
+            _modes_kept(self.model),
+            soft_interrupt(session.writes) as interrupt,
+            _progress(progress, epochs, len(feed), session.steps) as bar,
+        ):
             self.model.train()
             for c in listeners:
                 c.on_train_begin(self)
             try:
-                for epoch in range(epochs):
+                session.start(interrupt)
+                for epoch in session.epochs(epochs):
                     for c in listeners:
                         c.on_epoch_begin(self, epoch)
                     bar.epoch(epoch)
-                    start = time.perf_counter()
-                    lr = self.optimizer.param_groups[0]["lr"]
-                    logs = self._epoch(feed, epoch, listeners, interrupt, bar, on_nan, compile)
+                    session.enter()
+                    logs = self._epoch(feed, session, epoch, listeners, interrupt, bar, on_nan, compile)
                     if logs is None:
                         self.history.interrupted = True
                         break
@@ -234,11 +273,12 @@ class Trainer:
                         logs.update({f"val_{k}": v for k, v in self._measure(check, compile).items()})
                     for c in listeners:
                         c.on_epoch_end(self, epoch, logs)
-                    self.history.record(logs, time.perf_counter() - start, lr)
+                    self.history.record(logs, session.seconds(), session.lr)
                     bar.done(logs)
-                    if interrupt:
-                        self.history.interrupted = True
-                    if self.stopping or interrupt:
+                    self.history.interrupted = bool(interrupt)
+                    last = bool(self.stopping or interrupt or epoch == epochs - 1)
+                    session.leave(last)
+                    if last:
                         break
             except NonFiniteLoss as error:
                 error.history = self.history
@@ -251,6 +291,7 @@ class Trainer:
     def _epoch(
         self,
         feed: Batches,
+        session: Session,
         epoch: int,
         listeners: list[Callback],
         interrupt: list[int],
@@ -258,51 +299,39 @@ class Trainer:
         on_nan: str,
         compile: bool,
     ) -> dict[str, float] | None:
-        """One pass through the data; None if it was interrupted before its last step."""
+        """One pass through the data, or what is left of it; None if it was interrupted before its last step."""
         dtype = _float_type(self.model)
         heard = any(type(c).on_batch_end is not Callback.on_batch_end for c in listeners)
-        order, taken = None, np.zeros((0, 1))
         # "warn" looks at the model before the step that goes wrong, which a replay has then taken already.
         if compile and on_nan != "warn" and not heard and self._inside and feed.tables(dtype) is not None:
-            order = feed.order()
+            first = session.done
             try:
-                return self._replayed_epoch(feed, order, epoch, interrupt, bar, on_nan, dtype)
+                return self._replayed_epoch(feed, session, epoch, interrupt, bar, on_nan, dtype)
             except CaptureError as error:
                 self._inside = False
-                taken = np.reshape(error.values, (len(error.values), -1))
+                session.note(first, error.values)  # steps that were recorded before it turned out that they differ
                 warnings.warn(
                     f"Trainer: the step is run eagerly, for it cannot be recorded: {error}",
                     RuntimeWarning,
                     stacklevel=3,
                 )
-        total, rows = 0.0, 0
-        sums = dict.fromkeys(self.metrics, 0.0)
-        last = len(feed) - 1
-        for values in taken:  # steps that were recorded before it turned out that they differ
-            total += values[0] * feed.batch_size
-            rows += feed.batch_size
-            for name, value in zip(sums, values[1:], strict=True):
-                sums[name] += value * feed.batch_size
-        for number, batch in enumerate(feed.from_order(order, len(taken)), len(taken)):
+        for batch in feed.from_order(session.order, session.done):
             x, target = _tensors(batch, dtype)
-            output, value = self._step(x, target, epoch, on_nan)
-            n = len(x)
-            total += value * n
-            rows += n
-            for name, metric in self.metrics.items():
-                sums[name] += float(metric(output, target)) * n
+            output, loss = self._step(x, target, epoch, on_nan)
+            measured = [loss, *(float(metric(output, target)) for metric in self.metrics.values())]
             for c in listeners:
-                c.on_batch_end(self, self.history.steps, value)
-            self.history.steps += 1
-            bar.batch(total / rows)
-            if interrupt and number < last:
+                c.on_batch_end(self, session.steps, loss)
+            session.note(session.done, np.array([measured]))
+            bar.batch(loss)
+            session.save_if_due()
+            if interrupt and session.done < len(feed):
                 return None
-        return {"loss": total / rows, **{name: s / rows for name, s in sums.items()}}
+        return self._means(feed, session.values)
 
     def _replayed_epoch(
         self,
         feed: Batches,
-        order: np.ndarray,
+        session: Session,
         epoch: int,
         interrupt: list[int],
         bar: Any,
@@ -312,34 +341,35 @@ class Trainer:
         """The same in C++ from batch to batch."""
         step = self._compiled("train", on_nan)
         arrays, tables = feed.tables(dtype)  # type: ignore[misc]
-        before, reached = self.history.steps, 0
+        size, first = feed.batch_size, session.done
 
         def listen(done: int, values: np.ndarray) -> None:
-            nonlocal reached
-            losses = values[:, 0]
-            for number in range(reached, done):
-                bar.batch(losses[number])
-            reached = done
-            self.history.steps = before + done
-            if interrupt and done < len(feed):
+            for loss in values[session.done - first : done, 0]:
+                bar.batch(loss)
+            session.note(first, values[:done])
+            session.save_if_due()
+            if interrupt and session.done < len(feed):
                 raise _Interrupted
 
         try:
-            values = step.epoch(
-                *arrays, batch_size=feed.batch_size, order=order[: feed.rows], tables=tables, on_progress=listen
+            step.epoch(
+                *arrays,
+                batch_size=size,
+                order=session.order[first * size : feed.rows],
+                tables=tables,
+                on_progress=listen,
             )
         except _Interrupted:
             return None
         except FloatingPointError:
-            number = reached + step.since
-            self.history.steps = before + number
-            rows = order[number * feed.batch_size : (number + 1) * feed.batch_size]
-            x, target = _tensors(feed.gather(rows), dtype)
+            number = session.done + step.since
+            self.history.steps = session.steps + step.since
+            x, target = _tensors(feed.gather(session.order[number * size : (number + 1) * size]), dtype)
             with random.preserved():
                 value = self._scalar(self.loss(self.model(x), target))
             self._not_finite(value, x, target, epoch, on_nan)
             raise
-        return self._means(feed, values)
+        return self._means(feed, session.values)
 
     def _means(self, feed: Batches, values: np.ndarray) -> dict[str, float]:
         """Means over the rows from the values of the batches, (batches, 1 + metrics) or (batches,)."""
@@ -556,27 +586,3 @@ def _modes_kept(model: Module) -> Iterator[None]:
     finally:
         for m, training in modes:
             m.training = training
-
-
-@contextmanager
-def _soft_interrupt() -> Iterator[list[int]]:
-    """Ctrl-C fills the list that is yielded, a second one raises. Only in the main thread, which gets signals."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # somebody else handles it: leave it to them
-        yield received
-        return
-
-    def handle(number: int, frame: Any) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, before)

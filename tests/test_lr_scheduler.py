@@ -143,3 +143,35 @@ def test_what_schedules_refuse():
     ):
         with pytest.raises(error, match=message):
             make()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("gamma"), r"StepLR.load_state_dict: the state is of another schedule: it lacks \['gamma'\]"),
+        (lambda s: s.update(T_max=3), r"it lacks \[\] and has \['T_max'\]"),
+        (lambda s: s.update(gamma="half"), "gamma is 'half' where a float is wanted"),
+        (lambda s: s.update(base_lrs=[0.1]), "base_lrs has 1 entries in the state, 2 here"),
+        (lambda s: s.update(_last_lr=None), "_last_lr is None where a list is wanted"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change, message):
+    schedule = ours.StepLR(_optimizer(nn, optim), 3)
+    chain = ours.ChainedScheduler([ours.ExponentialLR(schedule.optimizer, 0.9), schedule])
+    before = repr(chain.state_dict())
+    state = ours.StepLR(_optimizer(nn, optim), 5).state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        schedule.load_state_dict(state)
+    whole = {**chain.state_dict(), "schedulers": [{**chain.schedulers[0].state_dict(), "gamma": 0.5}, state]}
+    with pytest.raises(ValueError, match=message):
+        chain.load_state_dict(whole)
+    assert repr(chain.state_dict()) == before
+
+
+def test_pytorchs_state_of_a_schedule_loads():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed to compare with")
+    theirs = torch.optim.lr_scheduler.StepLR(_optimizer(torch.nn, torch.optim), 7, 0.3)
+    mine = ours.StepLR(_optimizer(nn, optim), 1)
+    mine.load_state_dict(theirs.state_dict())
+    assert (mine.step_size, mine.gamma, mine.last_epoch) == (7, 0.3, 0)

@@ -350,7 +350,7 @@ def test_what_optimisers_refuse():
     with pytest.raises(ValueError, match=r"groups of \[1\] parameters do not fit groups of \[2\]"):
         optim.Adam([p, nn.Parameter(np.ones(1))]).load_state_dict(state)
     state["state"] = {0: {"exp_avg": np.zeros(3)}}
-    with pytest.raises(ValueError, match="lacks 'step'"):
+    with pytest.raises(ValueError, match=r"lacks \['step', 'exp_avg_sq'\]"):
         optim.Adam([p]).load_state_dict(state)
     state["state"] = {0: {"step": np.zeros(()), "exp_avg": np.zeros(3), "exp_avg_sq": np.zeros(2)}}
     with pytest.raises(ValueError, match=r"'exp_avg' of parameter 0 is \(3,\), not \(2,\)"):

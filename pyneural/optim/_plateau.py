@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import _engine
@@ -26,6 +26,38 @@ def replayed(step: Callable[..., None]) -> Callable[..., None]:
             capture.scheduled_step()
 
     return outer
+
+
+def take_state(scheduler: Any, state: Mapping[str, Any]) -> None:
+    """A schedule's ``load_state_dict``: checks everything, then takes it over, but for PyTorch's private entries.
+
+    Raises ValueError, with nothing changed, if the state is of another kind of schedule or of other parameter groups.
+    """
+    _check_state(scheduler, state)
+    for key in scheduler.state_dict():
+        if key == "schedulers":
+            for part, own in zip(scheduler.schedulers, state[key], strict=True):
+                take_state(part, own)
+        else:
+            scheduler.__dict__[key] = state[key]
+
+
+def _check_state(scheduler: Any, state: Mapping[str, Any]) -> None:
+    name, own = f"{type(scheduler).__name__}.load_state_dict", scheduler.state_dict()
+    lacking = [k for k in own if k not in state]
+    foreign = [k for k in state if k not in own and not k.startswith("_")]
+    if lacking or foreign:
+        raise ValueError(f"{name}: the state is of another schedule: it lacks {lacking} and has {foreign}")
+    for key, mine in own.items():
+        other = state[key]
+        numbers = [isinstance(v, (int, float)) or v is None for v in (mine, other)]
+        if numbers != [True, True] and not isinstance(other, type(mine)):
+            raise ValueError(f"{name}: {key} is {other!r} where a {type(mine).__name__} is wanted")
+        if isinstance(mine, list) and len(mine) != len(other):
+            raise ValueError(f"{name}: {key} has {len(other)} entries in the state, {len(mine)} here")
+        if key == "schedulers":
+            for part, its in zip(scheduler.schedulers, other, strict=True):
+                _check_state(part, its)
 
 
 class ReduceLROnPlateau:
@@ -114,5 +146,5 @@ class ReduceLROnPlateau:
         return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on where the schedule that gave ``state_dict`` stood."""
-        self.__dict__.update(state_dict)
+        """Goes on where the schedule that gave ``state_dict`` stood. Raises ValueError if it is of another kind."""
+        take_state(self, state_dict)

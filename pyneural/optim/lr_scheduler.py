@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ._plateau import ReduceLROnPlateau as ReduceLROnPlateau
-from ._plateau import replayed
+from ._plateau import replayed, take_state
 from .optimizer import Optimizer
 
 __all__ = [
@@ -99,8 +99,8 @@ class LRScheduler:
         return {k: v for k, v in self.__dict__.items() if k != "optimizer" and not _holds_function(v)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on where the schedule that gave ``state_dict`` stood."""
-        self.__dict__.update(state_dict)
+        """Goes on where the schedule that gave ``state_dict`` stood. Raises ValueError if it is of another kind."""
+        take_state(self, state_dict)
 
 
 def _holds_function(value: Any) -> bool:
@@ -521,9 +521,6 @@ class SequentialLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         return {**_own_state(self), "schedulers": [s.state_dict() for s in self.schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        _load_parts(self, state_dict)
-
 
 class ChainedScheduler(LRScheduler):
     """Several schedules at once: each ``step()`` is a step of every one, in order."""
@@ -545,18 +542,6 @@ class ChainedScheduler(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         return {**_own_state(self), "schedulers": [s.state_dict() for s in self.schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        _load_parts(self, state_dict)
-
 
 def _own_state(scheduler: LRScheduler) -> dict[str, Any]:
     return {k: v for k, v in scheduler.__dict__.items() if k not in ("optimizer", "schedulers")}
-
-
-def _load_parts(scheduler: SequentialLR | ChainedScheduler, state: dict[str, Any]) -> None:
-    parts = state["schedulers"]
-    if len(parts) != len(scheduler.schedulers):
-        raise ValueError(f"load_state_dict: {len(parts)} schedules in the state, {len(scheduler.schedulers)} here")
-    scheduler.__dict__.update({k: v for k, v in state.items() if k != "schedulers"})
-    for own, part in zip(scheduler.schedulers, parts, strict=True):
-        own.load_state_dict(part)

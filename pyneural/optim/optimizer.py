@@ -176,22 +176,31 @@ class Optimizer:
         State that exists is overwritten in place. Nothing is changed unless everything fits.
 
         Raises:
-            ValueError: The groups, their sizes, the names of the state or a shape do not fit.
+            ValueError: The groups, their sizes, a setting, the names of the state or a shape do not fit.
+            TypeError: Something is not of the kind that it should be.
         """
-        name = type(self).__name__
+        name = f"{type(self).__name__}.load_state_dict"
+        absent = [key for key in ("state", "param_groups") if key not in state_dict]
+        if absent:
+            raise ValueError(f"{name}: the state dict lacks {absent}; it has {sorted(state_dict)}")
         groups = state_dict["param_groups"]
         ours = [len(g["params"]) for g in self.param_groups]
         theirs = [len(g["params"]) for g in groups]
         if ours != theirs:
-            raise ValueError(f"{name}.load_state_dict: groups of {theirs} parameters do not fit groups of {ours}")
+            raise ValueError(f"{name}: groups of {theirs} parameters do not fit groups of {ours}")
         merged = []
         for group, other in zip(self.param_groups, groups, strict=True):
             settings = {k: v for k, v in other.items() if k != "params" and k not in _HOW_NOT_WHAT}
             unknown = [k for k in settings if k not in self.defaults and k != "initial_lr"]
             if unknown:
-                raise ValueError(f"{name}.load_state_dict: unknown settings {unknown}; there are {list(self.defaults)}")
+                raise ValueError(f"{name}: unknown settings {unknown}; there are {list(self.defaults)}")
             merged.append({**group, **settings, "params": group["params"]})
+            self._check(merged[-1])
+            np.array(self._settings(merged[-1]), np.float64)
         keys = [k for g in groups for k in g["params"]]
+        foreign = [k for k in state_dict["state"] if k not in keys]
+        if foreign:
+            raise ValueError(f"{name}: the state has the parameters {foreign}, which are in none of its groups")
         planned: list[tuple[Tensor, dict[str, Tensor] | None, dict[str, Any]]] = []
         for group, key, p in zip(
             [g for g in merged for _ in g["params"]], keys, [p for g in merged for p in g["params"]], strict=True
@@ -203,13 +212,16 @@ class Optimizer:
                 continue
             fresh = self._new_state(p, group)
             self._complete(given)
+            lacking = [k for k in fresh if k not in given]
+            surplus = [k for k in given if k not in fresh and k != "step"]  # PyTorch counts steps that no rule reads
+            if lacking or surplus:
+                what = f"lacks {lacking}" if lacking else f"has {surplus}, which this rule does not know"
+                raise ValueError(f"{name}: the state of parameter {key} {what}")
             for k, tensor in fresh.items():
-                if k not in given:
-                    raise ValueError(f"{name}.load_state_dict: the state of parameter {key} lacks {k!r}")
                 if given[k].shape != tensor.shape:
-                    raise ValueError(
-                        f"{name}.load_state_dict: {k!r} of parameter {key} is {given[k].shape}, not {tensor.shape}"
-                    )
+                    raise ValueError(f"{name}: {k!r} of parameter {key} is {given[k].shape}, not {tensor.shape}")
+                if not np.can_cast(given[k].dtype, tensor.dtype, "same_kind"):
+                    raise TypeError(f"{name}: {k!r} of parameter {key} is {given[k].dtype}, not {tensor.dtype}")
             planned.append((p, fresh, given))
         with no_grad():
             self.param_groups[:] = merged
