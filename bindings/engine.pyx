@@ -48,7 +48,7 @@ cdef class Op:
     cdef readonly bint variadic
     cdef readonly str __doc__
     cdef int n_in
-    cdef tuple rules          # per input: None or (rule, plan)
+    cdef tuple rules          # per input: None or (rule, plan, place in what the rule gives, or None if that is it)
     cdef tuple needs          # per input: what its rule reads, as a bit mask of inputs
     cdef tuple shape_needs    # the same for shapes
     cdef unsigned optional    # bit i: input i may be None
@@ -61,7 +61,7 @@ cdef class Op:
         self.row = find_op(encoded)
         if self.row is NULL:
             raise ValueError(f"op {name}: there is a record in pyneural/ops but no row of this name in csrc/ops")
-        self.name, self.attributes, self.gradient, self.__doc__ = name, attributes, gradient, doc
+        self.name, self.attributes, self.__doc__ = name, attributes, doc
         self.variadic = self.row.inputs < 0
         self.inputs = tuple([i.strip("*?") for i in inputs])
         for k, i in enumerate(inputs):
@@ -70,19 +70,21 @@ cdef class Op:
         self.n_in = self.row.inputs
         if not self.variadic and self.n_in != len(inputs):
             raise ValueError(f"op {name}: the record names {len(inputs)} inputs {inputs}, the table says {self.n_in}")
-        unknown = set(gradient) - set(self.inputs)
+        places = {n: (rule, k if " " in key else None) for key, rule in gradient.items() for k, n in enumerate(key.split())}
+        self.gradient = {n: rule for n, (rule, _) in places.items()}
+        unknown = set(places) - set(self.inputs)
         if unknown:
             raise ValueError(f"op {name}: gradient rules for {sorted(unknown)}, which are not among the inputs {self.inputs}")
         self.differentiable = bool(gradient)
         self.narrow = None
         rules, needs, shape_needs = [], [], []
         for i in self.inputs:
-            rule = gradient.get(i)
+            rule, place = places.get(i, (None, None))
             if rule is None:
                 rules.append(None); needs.append(0); shape_needs.append(0)
                 continue
             plan, need, shapes = self._plan(rule, i)
-            rules.append((rule, plan)); needs.append(need); shape_needs.append(shapes)
+            rules.append((rule, plan, place)); needs.append(need); shape_needs.append(shapes)
         self.rules, self.needs, self.shape_needs = tuple(rules), tuple(needs), tuple(shape_needs)
 
     cdef tuple _plan(self, rule, str wrt):

@@ -122,10 +122,14 @@ cdef list run_rules(Node node, list gradients):
         raise RuntimeError(f"{op.name}: this graph was already walked back and its saved values are gone; "
                            "pass retain_graph=True to the first backward()")
     messages = [None] * n
+    shared = None  # what the rules for several inputs have given
     for i in range(n):
         if node.edges[i] is None:
             continue
-        rule, plan = op.rules[0 if op.variadic else i]
+        rule, plan, place = op.rules[0 if op.variadic else i]
+        if shared is not None and place is not None and rule in shared:
+            messages[i] = summed(node, i, shared[rule][place])
+            continue
         args = []
         for kind, index in plan:
             if kind == "g":
@@ -161,12 +165,18 @@ cdef list run_rules(Node node, list gradients):
             else:
                 args.append(i)
         message = rule(*args)
-        if message is None:
-            continue
-        if op.row.flags & kBroadcasts and node.shapes is not None and node.shapes[i] is not None:
-            message = sum_to(message, node.shapes[i])
-        messages[i] = message
+        if place is not None:
+            shared = {**(shared or {}), rule: message}
+            message = message[place]
+        messages[i] = summed(node, i, message)
     return messages
+
+
+cdef object summed(Node node, Py_ssize_t i, message):
+    """The gradient for input i, summed over the axes along which the input was broadcast."""
+    if message is not None and node.op.row.flags & kBroadcasts and node.shapes is not None and node.shapes[i] is not None:
+        return sum_to(message, node.shapes[i])
+    return message
 
 
 _sum_to = None

@@ -67,6 +67,7 @@ from .ops import (
     one_hot,
     pad,
     rms_norm,
+    scaled_dot_product_attention,
 )
 from .tensor import Tensor, ones, zeros_like
 
@@ -142,6 +143,7 @@ __all__ = [
     "relu6",
     "rms_norm",
     "rrelu",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/attention.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise_names.h"
 #include "kernels/kmeans.h"
@@ -64,6 +65,7 @@ struct FloatKernels {
 
   // The product, in the order that its shape asks for.
   void product(const Gemm<T>& g) const { (has_row_order(g.m, g.k) ? row_product : gemm)(g); }
+  AttentionKernels<T> attention;
   ConvKernels<T> conv;
   OptimKernels<T> optim;
   PoolKernels<T> pool;

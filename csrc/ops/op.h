@@ -123,6 +123,7 @@ const OpList& elementwise_ops();
 const OpList& reduce_ops();
 const OpList& loss_ops();
 const OpList& matmul_ops();
+const OpList& attention_ops();
 const OpList& conv_ops();
 const OpList& pool_ops();
 const OpList& resample_ops();

@@ -11,13 +11,10 @@
 #include "core/philox.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "kernels/random.h"
 #include "ops/op.h"
+#include "ops/random.h"
 
 namespace pn {
-namespace {
-
-constexpr int64_t kTask = 1 << 15;  // numbers per task: whole groups for draws of 4 and of 8 bytes
 
 void check_key(const OpCall& call, int input) {
   const Array& key = *call.in[input];
@@ -31,6 +28,19 @@ Stream stream_of(const Array& key) {
   const int64_t* p = key.ptr<int64_t>();
   return {static_cast<uint64_t>(p[0]), static_cast<uint64_t>(p[key.strides[0]])};
 }
+
+void check_drop(const OpCall& call, double p) {
+  if (!(p >= 0 && p <= 1)) fail<ValueError>(call.op->name, ": p is ", p, ", but a probability lies between 0 and 1");
+}
+
+uint32_t drop_below(double p) {
+  const double wanted = std::nearbyint(p * 0x1p32);
+  return wanted < 0x1p32 ? static_cast<uint32_t>(wanted) : UINT32_MAX;
+}
+
+namespace {
+
+constexpr int64_t kTask = 1 << 15;  // numbers per task: whole groups for draws of 4 and of 8 bytes
 
 // f(stream, first, n) for tasks of whole groups; `bytes`: of one draw.
 template <class F>
@@ -145,8 +155,7 @@ void infer_dropout(OpCall& call) {
   const Array& x = *call.in[0];
   require_float(call, 0, "x");
   check_key(call, 1);
-  const double p = call.attributes.reals[0];
-  if (!(p >= 0 && p <= 1)) fail<ValueError>("dropout: p is ", p, ", but a probability lies between 0 and 1");
+  check_drop(call, call.attributes.reals[0]);
   call.out[0].describe(x.dtype, x.ndim, x.shape);
 }
 
@@ -158,8 +167,7 @@ void run_dropout(const OpCall& call) {
     return;
   }
   const Array x = as_contiguous(*call.in[0]);
-  const double wanted = std::nearbyint(p * 0x1p32);
-  const uint32_t below = wanted < 0x1p32 ? static_cast<uint32_t>(wanted) : UINT32_MAX;
+  const uint32_t below = drop_below(p);
   visit_float(y.dtype, [&](auto v) {
     using T = decltype(v);
     draw_tasks(*call.in[1], y.size(), 4, [&](Stream s, int64_t first, int64_t n) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .. import _engine
 from . import (
+    attention,
     convolution,
     elementwise,
     gathering,
@@ -29,8 +30,8 @@ from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
-FAMILIES = (elementwise, linalg, convolution, pooling, resampling, normalization, reduction, normalized, losses, shape,
-            rearrange, gathering, randomness, synonyms)  # fmt: skip
+FAMILIES = (elementwise, linalg, attention, convolution, pooling, resampling, normalization, reduction, normalized,
+            losses, shape, rearrange, gathering, randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
     for _name in _family.__all__:

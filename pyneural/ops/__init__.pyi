@@ -6,6 +6,7 @@ from typing import Any
 from pyneural._engine import TensorLike
 from pyneural.tensor import Tensor
 
+from . import attention as attention
 from . import convolution as convolution
 from . import elementwise as elementwise
 from . import folds as folds
@@ -177,6 +178,7 @@ def rms_norm(x: TensorLike, normalized_shape: int | Sequence[int], weight: Any =
 def roll(x: TensorLike, shifts: int | Sequence[int], dims: int | Sequence[int] | None = ..., *, axis: int | Sequence[int] | None = ..., axes: int | Sequence[int] | None = ...) -> Tensor: ...
 def round(x: TensorLike, /) -> Tensor: ...
 def rsqrt(x: TensorLike, /) -> Tensor: ...
+def scaled_dot_product_attention(query: TensorLike, key: TensorLike, value: TensorLike, attn_mask: TensorLike | None = ..., dropout_p: float = ..., is_causal: bool = ..., scale: float | None = ..., enable_gqa: bool = ...) -> Tensor: ...
 def scatter_add(x: TensorLike, dim: int, index: Any, src: TensorLike) -> Tensor: ...
 def select(x: TensorLike, dim: int, index: int) -> Tensor: ...
 def sigmoid(x: TensorLike, /) -> Tensor: ...
@@ -368,6 +370,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "scaled_dot_product_attention",
     "scatter_add",
     "select",
     "sigmoid",

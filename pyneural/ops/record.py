@@ -27,7 +27,8 @@ class Record:
         gradient: For each differentiable input its rule: a function of the output's gradient ``g`` (``g0``, ``g1``, ...
             for several outputs) and of whatever it names out of the inputs, the outputs (``y``; ``y0``, ``y1``, ...),
             the attributes, and the inputs' shapes (``x_shape``). Only what some rule names is kept for backward. Rules
-            are written with ops, so that they can be differentiated again.
+            are written with ops, so that they can be differentiated again. A rule under several names, ``"a b"``, gives
+            a tuple, one gradient for each.
         formula: For each differentiable input the local derivative rule in LaTeX (what ``pn.explain`` prints).
         samples: ``samples(make)`` gives argument tuples for the tests; see :class:`tests.samples.Make`.
         errors: ``errors(make)`` gives (arguments, exception, message pattern) that must be refused.
@@ -88,11 +89,12 @@ def op(
     """
     names = tuple(inputs.split())
     attribute_names = tuple(attributes.split())
-    record = Record(name=name, inputs=names, attributes=attribute_names, reference=reference, gradient=gradient or {},
-                    formula=formula or {}, samples=samples, errors=errors, tolerance=tolerance, dtypes=dtypes,
-                    differences=differences, primitive=True, function=None)  # fmt: skip
+    function = _engine.Op(name, names, attribute_names, gradient or {}, doc)
+    record = Record(name=name, inputs=names, attributes=attribute_names, reference=reference,
+                    gradient=function.gradient, formula=formula or {}, samples=samples, errors=errors,
+                    tolerance=tolerance, dtypes=dtypes, differences=differences, primitive=True,
+                    function=function)  # fmt: skip
     _add(record)
-    record.function = _engine.Op(name, names, attribute_names, record.gradient, doc)
     return record.function
 
 

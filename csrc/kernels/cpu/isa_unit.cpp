@@ -46,6 +46,8 @@ namespace {
 
 #include "kernels/cpu/random.inl"
 
+#include "kernels/cpu/attention.inl"
+
 #include "kernels/cpu/roofs.inl"
 
 #include "kernels/cpu/kmeans.inl"
@@ -56,6 +58,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.elementwise = Elementwise<T>::table();
   k.gemm = gemm;
   k.row_product = row_product;
+  k.attention = attention::table<T>();
   k.conv = conv::table<T>();
   k.optim = optim_kernels<T>();
   k.pool = pool::table<T>();
