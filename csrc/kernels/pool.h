@@ -4,21 +4,37 @@
 
 namespace pn {
 
-// y[j] = the largest of x[tap[t] + j * stride] over t < taps (at least one): the first of equals, the last NaN.
-// index[j] = base + tap[t] + j * stride of that one.
+// Planes that are pooled side by side.
+inline constexpr int64_t kPoolLanes = 16;
+
+// The places of maxima while they are searched: integers as wide as the elements.
+template <class T>
+struct PoolPlace {
+  using type = int64_t;
+};
+template <>
+struct PoolPlace<float> {
+  using type = int32_t;
+};
+
+// On rows of `lanes` elements, at most kPoolLanes, one for each plane: y[j] = the largest of the rows tap[t] + j *
+// stride of x over t < taps (at least one), lane by lane; the first of equals, the last NaN. place[j] = at[t] + j *
+// stride of that one.
 template <class T>
 struct MaxOfTaps {
-  int64_t n, stride, taps;
-  const int64_t* tap;
+  int64_t n, stride, lanes, taps;
+  const int64_t *tap, *at;
   const T* x;
   T* y;
-  int64_t* index;
-  int64_t base;
+  typename PoolPlace<T>::type* place;
 };
 
 template <class T>
 struct PoolKernels {
   void (*max_of_taps)(const MaxOfTaps<T>&);
+  // index[l * index_row + i] = place[i * lanes + l] for i < n.
+  void (*spread_places)(int64_t n, int64_t lanes, const typename PoolPlace<T>::type* place, int64_t* index,
+                        int64_t index_row);
 };
 
 }  // namespace pn

@@ -17,6 +17,7 @@ namespace pn {
 namespace {
 
 constexpr int64_t kTaskWork = 30000;  // elements read by a task, about
+constexpr int64_t kTile = 1 << 16;    // elements of 16 planes that are pooled in cache, about
 
 // One window along one axis: the places begin, begin + step, ... below end; `count` places with the padding.
 struct Window {
@@ -144,46 +145,100 @@ PoolShape max_pool_shape(const OpCall& call) {
 
 void infer_max_pool(OpCall& call) {
   const PoolShape s = max_pool_shape(call);
+  if (s.in_size() > INT32_MAX)
+    fail<ValueError>(name_of(call, s.spatial), ": the spatial dimensions of x ", shape_text(*call.in[0]),
+                     " hold more than 2^31 - 1 elements");
   describe(call.out[0], *call.in[0], call.in[0]->dtype, s.spatial, s.out);
   describe(call.out[1], *call.in[0], DType::Int64, s.spatial, s.out);
 }
 
+struct Run {
+  int64_t from, to;  // [from, to)
+};
+
+// The outputs along the last axis, in runs whose windows are equally long and evenly spaced.
+std::vector<Run> runs_of(const PoolShape& s) {
+  const std::vector<Window>& w = s.windows[2];
+  std::vector<Run> runs;
+  for (int64_t j = 0, k; j < s.out[2]; j = k) {
+    const auto same = [&](int64_t i) {
+      return !s.adaptive && w[i].end - w[i].begin == w[j].end - w[j].begin &&
+             w[i].begin == w[j].begin + (i - j) * s.stride;
+    };
+    for (k = j + 1; k < s.out[2] && same(k);) ++k;
+    runs.push_back({j, k});
+  }
+  return runs;
+}
+
+// Planes lie side by side as lanes: a band of x is turned so, its maxima are found, and they are turned back. A band is
+// some of the output rows that have one place along the first axis.
 template <class T>
 void max_pool(const OpCall& call, const PoolShape& s) {
+  using Place = typename PoolPlace<T>::type;
   const Array x = as_contiguous(*call.in[0]);
-  // Outputs of a row whose windows are whole and evenly spaced go through the kernel together.
-  const std::vector<Window>& last = s.windows[2];
-  int64_t whole[2] = {0, 0};
-  if (!s.adaptive) {
-    const auto same = [&](int64_t j) {
-      return last[j].end - last[j].begin == last[whole[0]].end - last[whole[0]].begin &&
-             last[j].begin == last[whole[0]].begin + (j - whole[0]) * s.stride;
-    };
-    while (whole[0] + 1 < s.out[2] && !same(whole[0] + 1)) ++whole[0];
-    whole[1] = whole[0] + 1;
-    while (whole[1] < s.out[2] && same(whole[1])) ++whole[1];
-  }
-  const auto max_of_taps = kernels().of<T>().pool.max_of_taps;
-  for_planes(s, [&](int64_t plane) {
-    static thread_local std::vector<int64_t> taps;
-    const T* from = x.ptr<T>() + plane * s.in_size();
-    T* y = call.out[0].ptr<T>() + plane * s.out_size();
-    int64_t* index = call.out[1].ptr<int64_t>() + plane * s.out_size();
-    for (const Window& a : s.windows[0])
-      for (const Window& b : s.windows[1]) {
-        for (int64_t j = 0; j < s.out[2];) {
-          const Window& c = last[j];
-          const int64_t n = j == whole[0] && whole[1] > j ? whole[1] - j : 1;
-          taps.clear();
-          for (int64_t i0 = a.begin; i0 < a.end; i0 += a.step)
-            for (int64_t i1 = b.begin; i1 < b.end; i1 += b.step)
-              for (int64_t i2 = c.begin; i2 < c.end; i2 += c.step) taps.push_back((i0 * s.in[1] + i1) * s.in[2] + i2);
-          max_of_taps({n, s.stride, static_cast<int64_t>(taps.size()), taps.data(), from, y + j, index + j, 0});
-          j += n;
-        }
-        y += s.out[2];
-        index += s.out[2];
+  const std::vector<Run> runs = runs_of(s);
+  const std::vector<Window>& rows = s.windows[1];
+  int64_t deepest = 1;
+  for (const Window& a : s.windows[0]) deepest = std::max(deepest, (a.end - a.begin + a.step - 1) / a.step);
+  // The rows of x that output rows [low, high) read.
+  const auto rows_of = [&](int64_t low, int64_t high) {
+    Run read{rows[low].begin, rows[low].end};
+    for (int64_t j = low + 1; j < high; ++j)
+      read = {std::min(read.from, rows[j].begin), std::max(read.to, rows[j].end)};
+    return read;
+  };
+  const auto span_of = [&](int64_t band) {
+    int64_t most = 0;
+    for (int64_t j = 0; j < s.out[1]; j += band) {
+      const Run read = rows_of(j, std::min(s.out[1], j + band));
+      most = std::max(most, read.to - read.from);
+    }
+    return most;
+  };
+  int64_t band = s.out[1];
+  while (band > 1 && deepest * span_of(band) * s.in[2] * kPoolLanes > kTile) band = (band + 1) / 2;
+  const int64_t span = span_of(band), bands = (s.out[1] + band - 1) / band;
+  const int64_t in_size = s.in_size(), out_size = s.out_size(), slice = span * s.in[2];
+  const int64_t units = (s.planes + kPoolLanes - 1) / kPoolLanes * s.out[0] * bands;
+  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + deepest * slice * kPoolLanes));
+  const PoolKernels<T>& kernel = kernels().of<T>().pool;
+  const auto unit = [&](int64_t u) {
+    static thread_local std::vector<T> turned, maxima;
+    static thread_local std::vector<Place> places;
+    static thread_local std::vector<int64_t> tap, at;
+    const int64_t low = u % bands * band, high = std::min(s.out[1], low + band), j0 = u / bands % s.out[0];
+    const int64_t plane = u / bands / s.out[0] * kPoolLanes, lanes = std::min(kPoolLanes, s.planes - plane);
+    const Run read = rows_of(low, high);
+    const int64_t first = read.from, count = (read.to - first) * s.in[2];
+    const int64_t made = (high - low) * s.out[2], to = plane * out_size + (j0 * s.out[1] + low) * s.out[2];
+    turned.resize(static_cast<size_t>(deepest * slice * lanes));
+    maxima.resize(static_cast<size_t>(made * lanes));
+    places.resize(static_cast<size_t>(made * lanes));
+    const Window& a = s.windows[0][j0];
+    for (int64_t i0 = a.begin, k = 0; i0 < a.end; i0 += a.step, ++k)
+      kernels().of<T>().conv.transpose(x.ptr<T>() + plane * in_size + (i0 * s.in[1] + first) * s.in[2], in_size,
+                                       turned.data() + k * slice * lanes, lanes, lanes, count);
+    for (int64_t j1 = low; j1 < high; ++j1)
+      for (const Run& run : runs) {
+        const Window &b = rows[j1], &c = s.windows[2][run.from];
+        tap.clear();
+        at.clear();
+        for (int64_t i0 = a.begin, k = 0; i0 < a.end; i0 += a.step, ++k)
+          for (int64_t i1 = b.begin; i1 < b.end; i1 += b.step)
+            for (int64_t i2 = c.begin; i2 < c.end; i2 += c.step) {
+              tap.push_back(k * slice + (i1 - first) * s.in[2] + i2);
+              at.push_back((i0 * s.in[1] + i1) * s.in[2] + i2);
+            }
+        const int64_t y = ((j1 - low) * s.out[2] + run.from) * lanes;
+        kernel.max_of_taps({run.to - run.from, s.stride, lanes, static_cast<int64_t>(tap.size()), tap.data(), at.data(),
+                            turned.data(), maxima.data() + y, places.data() + y});
       }
+    kernels().of<T>().conv.transpose(maxima.data(), lanes, call.out[0].ptr<T>() + to, out_size, made, lanes);
+    kernel.spread_places(made, lanes, places.data(), call.out[1].ptr<int64_t>() + to, out_size);
+  };
+  parallel_for((units + each - 1) / each, [&](int64_t task) {
+    for (int64_t u = task * each; u < std::min(units, (task + 1) * each); ++u) unit(u);
   });
 }
 

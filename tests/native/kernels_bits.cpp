@@ -492,7 +492,7 @@ void random_numbers(const RandomKernels<T>& k) {
   check_draw<T>("dropout", [&](int64_t n, T* y) { k.dropout(s, n, x.get(), 0x40000000u, T(4) / T(3), y); });
 }
 
-// ---- convolution and pooling ----
+// ---- convolution, pooling, resampling ----
 template <class T>
 T fused(T a, T b, T c) {
   return isa != "base" ? std::fma(a, b, c) : a * b + c;
@@ -551,25 +551,48 @@ void convolution(const ConvKernels<T>& k) {
 
 template <class T>
 void pooling(const PoolKernels<T>& k) {
+  using Place = typename PoolPlace<T>::type;
   Hash hash;
-  for (int64_t stride = 1; stride < 4; ++stride)
-    for (int64_t n = 1; n < 50; n += 3) {
-      const Data<T> x = mixed<T>(400);
-      const int64_t tap[] = {3, 5, 4, 100, 101, 0};
-      Data<T> y(n);
-      Data<int64_t> index(n);
-      k.max_of_taps({n, stride, 6, tap, x.get(), y.get(), index.get(), 7});
-      for (int64_t j = 0; j < n; ++j) {
-        int64_t best = tap[0] + j * stride;
-        for (const int64_t t : tap)
-          if (const T v = x[t + j * stride]; v > x[best] || v != v) best = t + j * stride;
-        if (index[j] != best + 7 || !same(y[j], x[best]))
-          wrong("max of taps", kType<T>, j, double(y[j]), double(x[best]));
+  for (int64_t lanes = 1; lanes <= kPoolLanes; lanes += 3)
+    for (int64_t n = 1; n < 300; n += n < 5 ? 1 : 97) {
+      const int64_t stride = n % 3 + 1;
+      const Data<T> x = mixed<T>((n * stride + 101) * lanes);
+      const int64_t tap[] = {3, 5, 4, 100, 101, 0}, at[] = {13, 15, 14, 200, 201, 10};
+      Data<T> y(n * lanes);
+      Data<Place> place(n * lanes);
+      Data<int64_t> index(n * lanes);
+      k.max_of_taps({n, stride, lanes, 6, tap, at, x.get(), y.get(), place.get()});
+      k.spread_places(n, lanes, place.get(), index.get(), n);
+      for (int64_t i = 0; i < n * lanes; ++i) {
+        const int64_t j = i / lanes, l = i % lanes;
+        int best = 0;
+        const auto value = [&](int t) { return x[(tap[t] + j * stride) * lanes + l]; };
+        for (int t = 1; t < 6; ++t)
+          if (const T v = value(t); v > value(best) || v != v) best = t;
+        if (index[l * n + j] != at[best] + j * stride || !same(y[i], value(best)))
+          wrong("max of taps", kType<T>, i, double(y[i]), double(value(best)));
       }
-      hash.add(y.get(), n);
-      hash.add(index.get(), n);
+      hash.add(y.get(), y.size());
+      hash.add(index.get(), index.size());
     }
   hash.print("max of taps", kType<T>);
+}
+
+template <class T>
+void resampling(const ResampleKernels<T>& k) {
+  Hash hash;
+  for (int64_t n = 1; n < 150; n += n < 40 ? 1 : 17) {
+    const Data<T> x = moderate<T>(9 * n), weight = moderate<T>(10);
+    const int64_t begin[] = {0, 4, 4, 5, 10}, place[] = {0, 3, 3, 8, 7, 1, 2, 3, 4, 5};
+    Data<T> y(4 * n), wanted(4 * n);
+    k.axis_sum({4, begin, place, weight.get(), n, x.get(), y.get()});
+    for (int64_t i = 0; i < 4 * n; ++i)
+      for (int64_t t = begin[i / n]; t < begin[i / n + 1]; ++t)
+        wanted[i] = fused(weight[t], x[place[t] * n + i % n], wanted[i]);
+    expect("axis sum", kType<T>, y.get(), wanted.get(), y.size());
+    hash.add(y.get(), y.size());
+  }
+  hash.print("axis sum", kType<T>);
 }
 
 template <class T>
@@ -584,6 +607,7 @@ void all() {
   random_numbers(k.random);
   convolution(k.conv);
   pooling(k.pool);
+  resampling(k.resample);
 }
 
 }  // namespace
