@@ -15,6 +15,7 @@
 #include "kernels/reduce.h"
 #include "kernels/resample.h"
 #include "kernels/roofs.h"
+#include "kernels/segments.h"
 
 namespace pn {
 
@@ -75,6 +76,7 @@ struct FloatKernels {
   RandomKernels<T> random;
   RoofKernels<T> roofs;
   KMeansKernels<T> kmeans;
+  SegmentKernels<T> segments;
 };
 
 struct Kernels {

@@ -129,6 +129,7 @@ const OpList& pool_ops();
 const OpList& resample_ops();
 const OpList& shape_ops();
 const OpList& index_ops();
+const OpList& segment_ops();
 const OpList& random_ops();
 const OpList& optim_ops();
 

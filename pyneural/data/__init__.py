@@ -22,6 +22,9 @@ from .datasets import mnist as mnist
 from .datasets import standardise as standardise
 from .datasets import unit_scale as unit_scale
 from .digits import digits as digits
+from .graphs import Graph as Graph
+from .graphs import GraphBatch as GraphBatch
+from .graphs import graph_batches as graph_batches
 from .idx import IDXError as IDXError
 from .idx import encode_idx as encode_idx
 from .idx import read_idx as read_idx

@@ -47,6 +47,14 @@ from .dropout import Dropout as Dropout
 from .dropout import Dropout1d as Dropout1d
 from .dropout import Dropout2d as Dropout2d
 from .dropout import Dropout3d as Dropout3d
+from .graph import Edges as Edges
+from .graph import GATConv as GATConv
+from .graph import GraphTransformerLayer as GraphTransformerLayer
+from .graph import Segments as Segments
+from .graph import TransformerConv as TransformerConv
+from .graph import global_add_pool as global_add_pool
+from .graph import global_max_pool as global_max_pool
+from .graph import global_mean_pool as global_mean_pool
 from .linear import Bilinear as Bilinear
 from .linear import Flatten as Flatten
 from .linear import Identity as Identity

@@ -21,6 +21,7 @@ from . import (
     rearrange,
     reduction,
     resampling,
+    segments,
     shape,
     synonyms,
 )
@@ -31,7 +32,7 @@ from .record import RECORDS
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
 FAMILIES = (elementwise, linalg, attention, convolution, pooling, resampling, normalization, reduction, normalized,
-            losses, shape, rearrange, gathering, randomness, synonyms)  # fmt: skip
+            losses, shape, rearrange, gathering, segments, randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
     for _name in _family.__all__:

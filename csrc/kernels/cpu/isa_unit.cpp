@@ -52,6 +52,8 @@ namespace {
 
 #include "kernels/cpu/kmeans.inl"
 
+#include "kernels/cpu/segments.inl"
+
 template <class T>
 FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(const Gemm<T>&)) {
   FloatKernels<T> k{};
@@ -68,6 +70,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.random = random::table<T>();
   k.roofs = roofs::table<T>();
   k.kmeans = kmeans::table<T>();
+  k.segments = segments::table<T>();
   return k;
 }
 
