@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,14 @@ def test_python_blocks_run(file, tmp_path, monkeypatch):
         # Line numbers of an error are those of the file.
         above = "\n" * (text.count("\n", 0, block.start()) + 1)
         exec(compile(above + block[1], str(file), "exec"), names)
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    for part in ("sphinx", "furo", "myst_parser"):
+        pytest.importorskip(part)
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    index = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Getting started" in index
+    assert "http" not in "".join(re.findall(r'(?:src|href)="(http[^"]*)"', index)).replace("https://github.com/pradyunsg/furo", "")

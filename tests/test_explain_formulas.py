@@ -30,6 +30,7 @@ def test_names_in_formulas():
     assert filled(r"e^y \text{ y}", names) == r"e^{f_{2}} \text{ y}"
     assert filled(r"2x\,g", {"x": "f_{1}", "g": "t_{2}"}) == r"2\,f_{1}\,t_{2}"
     assert filled(r"dy\,p - \dot{y}", {"dy": "f_{3}", "y": "f_{4}"}) == r"f_{3}\,p - f_{3}"
+    assert mathml(r"\{x\}").count("<mo") == 2
     with pytest.raises(ValueError, match=r"cannot typeset .*\\unheard is not known"):
         mathml(r"\unheard x")
     with pytest.raises(ValueError, match="cannot typeset"):

@@ -17,9 +17,9 @@ from .checks import BOOLEAN, POSITIVE_COUNT, Interval, Kind, OneOf, check_rows
 from .training import ACTIVATION, ONE_ACTIVATION, NetworkEstimator, translated
 
 _TRAINING = """
-        solver, alpha, batch_size, learning_rate, learning_rate_init, max_iter, shuffle, random_state, tol, verbose,
-            warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon,
-            n_iter_no_change, dtype: As for :class:`MLPClassifier`.
+        solver, alpha, batch_size, learning_rate, learning_rate_init, max_iter, shuffle: As for :class:`MLPClassifier`.
+        random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping: Likewise.
+        validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, dtype: Likewise.
 
     Attributes:
         model_: The network.

@@ -142,7 +142,7 @@ class _Reader:
         token = self.take()
         if token == "{":
             return self.row("}")
-        if token.startswith("\\") and token.endswith("}"):
+        if token.startswith("\\") and token.endswith("}") and token != "\\}":
             kind, _, words = token[1:-1].partition("{")
             words = html.escape(re.sub(r"\\(.)", r"\1", words))
             if kind == "dot":
