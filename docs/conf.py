@@ -1,6 +1,6 @@
 """Sphinx's settings, and two directives of our own for the reference: a module's public names, and the op records.
 
-    pip install ".[docs]" && sphinx-build -W docs build/docs
+pip install ".[docs]" && python -m sphinx -W docs build/docs
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def describe(record: Record) -> str:
     function: Any = getattr(pn, record.name, record.function)
     try:
         call = str(inspect.signature(function)).split(" -> ")[0]
-        call = ", ".join(p.split(":")[0] + ("=" + p.split("=")[1].strip() if "=" in p else "") for p in split(call[1:-1]))
+        call = ", ".join(
+            p.split(":")[0] + ("=" + p.split("=")[1].strip() if "=" in p else "") for p in split(call[1:-1])
+        )
     except (TypeError, ValueError):
         call = ", ".join([*names, *record.attributes])
     text = [f".. py:function:: {record.name}({call})", "   :noindex:", ""]
