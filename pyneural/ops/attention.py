@@ -301,18 +301,22 @@ def attend(
     dim: int,
     causal: bool,
     p: float,
-    scale: float | None,
-) -> Tensor:
-    """Attention along ``dim``: every other dimension but the last is a batch. Weights are dropped with probability p."""
+    scale: float | None = None,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention along ``dim``, where every other dimension but the last is a batch, with weights dropped with
+    probability p; and the matrix of those weights (batch..., L, S) if it is needed."""
     stream = None
     if 0 < p <= 1:
         from ..random import generator_or_default
 
         heads = math.prod(query.shape[:dim]) * math.prod(query.shape[dim + 1 : -1])
         stream = generator_or_default(None).draw(heads * -(-query.shape[dim] // _TILE) * key.shape[dim] * GROUP)
-    if scale is None:
-        scale = max(query.shape[-1], 1) ** -0.5
-    return _attention(query, key, value, mask, stream, dim, causal, float(p), float(scale))[0]
+    scale = max(query.shape[-1], 1) ** -0.5 if scale is None else float(scale)
+    y, lse = _attention(query, key, value, mask, stream, dim, causal, float(p), scale)
+    if not need_weights:
+        return y, None
+    return y, _dropped(_weights(query, key, lse, mask, dim, causal, scale), stream, p)
 
 
 def as_mask(name: str, mask: Any, dtype: np.dtype) -> Tensor:
@@ -386,5 +390,5 @@ def scaled_dot_product_attention(
             f"value {value.shape}"
         ) from None
     query, key, value = (x if x.shape[:-2] == batch else expand(x, *batch, *x.shape[-2:]) for x in (query, key, value))
-    y = attend(query, key, value, attn_mask, query.ndim - 2, is_causal, dropout_p, scale)
+    y, _ = attend(query, key, value, attn_mask, query.ndim - 2, is_causal, dropout_p, scale)
     return flatten(y, -4, -3) if groups > 1 else y
