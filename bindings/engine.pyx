@@ -18,7 +18,7 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_NewFromDescr(PyTypeObject*, cnp.dtype, int, cnp.npy_intp*, cnp.npy_intp*, void*, int, PyObject*)
 
 cdef enum:
-    MAX_FIXED_INPUTS = 8
+    MAX_FIXED_INPUTS = 12
 
 cdef class Node
 cdef class Op
@@ -94,10 +94,11 @@ cdef class Op:
         names = code.co_varnames[: code.co_argcount]
         gradient_names = ("g",) if outputs == 1 else tuple([f"g{k}" for k in range(outputs)])
         output_names = ("y",) if outputs == 1 else tuple([f"y{k}" for k in range(outputs)])
+        optional = names[len(names) - len(rule.__defaults__ or ()):]
         plan, need, shapes = [], 0, 0
         for name in names:
             if name in gradient_names:
-                plan.append(("g", gradient_names.index(name)))
+                plan.append(("g?" if name in optional else "g", gradient_names.index(name)))
             elif name in output_names:
                 plan.append(("y", output_names.index(name)))
                 self.reads_outputs |= 1 << output_names.index(name)

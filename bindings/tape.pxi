@@ -128,7 +128,7 @@ cdef list run_rules(Node node, list gradients):
             continue
         rule, plan, place = op.rules[0 if op.variadic else i]
         if shared is not None and place is not None and rule in shared:
-            messages[i] = summed(node, i, shared[rule][place])
+            messages[i] = summed(node, i, made(shared[rule][place]))
             continue
         args = []
         for kind, index in plan:
@@ -140,6 +140,8 @@ cdef list run_rules(Node node, list gradients):
                         raise RuntimeError(f"{op.name}: output {index} has no gradient and its shape is unknown")
                     g = gradients[index] = zeros_like_tensor(t)
                 args.append(g)
+            elif kind == "g?":
+                args.append(gradients[index])
             elif kind == "x":
                 t = <Tensor>node.saved[index]
                 if t is not None and t.array.storage.version != <int64_t>node.versions[index]:
@@ -167,9 +169,14 @@ cdef list run_rules(Node node, list gradients):
         message = rule(*args)
         if place is not None:
             shared = {**(shared or {}), rule: message}
-            message = message[place]
+            message = made(message[place])
         messages[i] = summed(node, i, message)
     return messages
+
+
+cdef object made(message):
+    # What not every walk wants is left to be made.
+    return message() if message is not None and not isinstance(message, Tensor) else message
 
 
 cdef object summed(Node node, Py_ssize_t i, message):

@@ -12,6 +12,7 @@
 #include "kernels/optim.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
+#include "kernels/recurrent.h"
 #include "kernels/reduce.h"
 #include "kernels/resample.h"
 #include "kernels/roofs.h"
@@ -74,6 +75,7 @@ struct FloatKernels {
   ResampleKernels<T> resample;
   LossKernels<T> losses;
   RandomKernels<T> random;
+  RecurrentKernels<T> recurrent;
   RoofKernels<T> roofs;
   KMeansKernels<T> kmeans;
   SegmentKernels<T> segments;

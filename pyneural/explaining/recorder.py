@@ -74,6 +74,7 @@ class Recorder:
         self.updates: list[tuple[str, Found, Value]] = []
         self.stack: list[str] = []
         self._walk: Heard | None = None
+        self._inner = 0  # walks within a walk
         self._rules = 0  # where in `calls` the current rule's calls begin
         self._graph = False  # is the walk itself recorded
         self._made: dict[int, tuple[Call, int, int]] = {}
@@ -148,13 +149,18 @@ class Recorder:
         self._add(call, list(outputs))
 
     def walk_begins(self, roots: list, gradients: list, create_graph: bool) -> None:
-        """Before the first node of a walk."""
+        """Before the first node of a walk. One that a rule makes within another is part of that rule."""
+        if self._walk is not None:
+            self._inner += 1
+            return
         self._walk = Heard([self.source(r) for r in roots], [Value.of(g) for g in gradients], create_graph)
         self._graph = create_graph
         self._rules = len(self.calls)
 
     def walked(self, tape: Any, arrived: list, messages: list) -> None:
         """After the rules of a node."""
+        if self._inner:
+            return
         walk = self._walk
         assert walk is not None
         call = self._tape[tape]
@@ -170,6 +176,9 @@ class Recorder:
 
     def walk_ends(self, leaves: list) -> None:
         """After the last node."""
+        if self._inner:
+            self._inner -= 1
+            return
         assert self._walk is not None
         for leaf, g in leaves:
             self._walk.leaves.append((leaf, Value.of(g)))

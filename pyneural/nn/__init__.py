@@ -110,6 +110,12 @@ from .pooling import MaxUnpool3d as MaxUnpool3d
 from .resampling import Upsample as Upsample
 from .resampling import UpsamplingBilinear2d as UpsamplingBilinear2d
 from .resampling import UpsamplingNearest2d as UpsamplingNearest2d
+from .rnn import GRU as GRU
+from .rnn import LSTM as LSTM
+from .rnn import RNN as RNN
+from .rnn import GRUCell as GRUCell
+from .rnn import LSTMCell as LSTMCell
+from .rnn import RNNCell as RNNCell
 from .stateless import functional_call as functional_call
 from .transformer import LearnedPositionalEncoding as LearnedPositionalEncoding
 from .transformer import PositionalEncoding as PositionalEncoding

@@ -27,6 +27,7 @@ from . import (
 )
 from . import indexing as indexing  # x[i] and x[i] = v
 from . import optim as optim  # the optimisers' updates, which are no functions of the surface
+from . import recurrent as recurrent  # whole sequences, which nn.GRU and its like are made of
 from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors

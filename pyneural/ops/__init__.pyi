@@ -21,6 +21,7 @@ from . import pooling as pooling
 from . import randomness as randomness
 from . import rearrange as rearrange
 from . import record as record
+from . import recurrent as recurrent
 from . import reduction as reduction
 from . import resampling as resampling
 from . import segments as segments

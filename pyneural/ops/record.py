@@ -27,8 +27,9 @@ class Record:
         gradient: For each differentiable input its rule: a function of the output's gradient ``g`` (``g0``, ``g1``, ...
             for several outputs) and of whatever it names out of the inputs, the outputs (``y``; ``y0``, ``y1``, ...),
             the attributes, and the inputs' shapes (``x_shape``). Only what some rule names is kept for backward. Rules
-            are written with ops, so that they can be differentiated again. A rule under several names, ``"a b"``, gives
-            a tuple, one gradient for each.
+            are written with ops, so that they can be differentiated again. A gradient with a default is None where none
+            has arrived, instead of zeros. A rule under several names, ``"a b"``, gives a tuple, one gradient for each,
+            or a function without arguments that makes it if it is wanted.
         formula: For each differentiable input the local derivative rule in LaTeX (what ``pn.explain`` prints).
         samples: ``samples(make)`` gives argument tuples for the tests; see :class:`tests.samples.Make`.
         errors: ``errors(make)`` gives (arguments, exception, message pattern) that must be refused.

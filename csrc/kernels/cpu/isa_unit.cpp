@@ -48,6 +48,8 @@ namespace {
 
 #include "kernels/cpu/attention.inl"
 
+#include "kernels/cpu/recurrent.inl"
+
 #include "kernels/cpu/roofs.inl"
 
 #include "kernels/cpu/kmeans.inl"
@@ -68,6 +70,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.resample = {&resample::axis_sum<T>};
   k.losses = losses::table<T>();
   k.random = random::table<T>();
+  k.recurrent = recurrent::table<T>();
   k.roofs = roofs::table<T>();
   k.kmeans = kmeans::table<T>();
   k.segments = segments::table<T>();

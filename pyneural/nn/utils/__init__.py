@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from .. import ops
-from ..autodiff import no_grad
-from ..tensor import Tensor, as_tensor
+from ... import ops
+from ...autodiff import no_grad
+from ...tensor import Tensor, as_tensor
+from . import rnn as rnn
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm", "parameters_to_vector", "vector_to_parameters"]
 
