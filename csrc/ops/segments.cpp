@@ -21,7 +21,7 @@
 namespace pn {
 namespace {
 
-constexpr int64_t kTask = int64_t{1} << 14;  // numbers per task
+constexpr int64_t kTask = int64_t{1} << 16;  // numbers per task
 
 // ---- segment_groups(index, skip): attribute num; rows where skip (a bool vector, or absent) is true are left out ----
 
