@@ -81,6 +81,7 @@ class KMeansRows {
 
   Dense mean() const { return Dense(d_, rows_->mean()); }
   double spread() const { return rows_->spread(); }
+  int64_t full_rows() const { return rows_->full_rows(); }
 
  private:
   template <class S>
@@ -132,5 +133,7 @@ void bind_kmeans(py::module_& m) {
       .def("distances", &KMeansRows::distances, py::arg("centers").noconvert(), py::arg("closest") = py::none(),
            "Squared distances (n, k) to centers, none above closest (n,) if given.")
       .def_property_readonly("mean", &KMeansRows::mean, "The mean of the rows (d,), or the given point.")
+      .def_property_readonly("full_rows", &KMeansRows::full_rows,
+                             "Of how many rows the last pass made the products with all centres.")
       .def_property_readonly("spread", &KMeansRows::spread, "Weighted sum of squared distances from the mean.");
 }

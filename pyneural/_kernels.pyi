@@ -29,6 +29,11 @@ class KMeansRows:
         One pass over the rows: writes the labels (n,) int32 of centers (k, d), and sums (k, d) and weights (k,) of the rows of each label. Returns how many labels changed, and the inertia for the given centers.
         """
     @property
+    def full_rows(self) -> int:
+        """
+        Of how many rows the last pass made the products with all centres.
+        """
+    @property
     def mean(self) -> numpy.typing.NDArray[numpy.float64]:
         """
         The mean of the rows (d,), or the given point.

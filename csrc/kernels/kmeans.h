@@ -18,6 +18,15 @@ struct KMeansKernels {
   // Pays for few centres; many are a matrix product.
   void (*scores)(const T* x, int64_t x_row, int64_t rows, const T* c, int64_t c_row, int64_t k, int64_t d,
                  const T* bias, T* out);
+  // out[i] = bias[j] + x . c_j for the centres j = which[i].
+  void (*scores_at)(const T* x, const T* c, int64_t c_row, const int32_t* which, int64_t count, int64_t d,
+                    const T* bias, T* out);
+  // lower[j] = at most sqrt(norm + scores[j]), where that sum is off by at most `error`.
+  void (*bounds)(const T* scores, int64_t k, T norm, T error, float* lower);
+  // lower[j] -= moves[j], rounded down; returns how many are not above `upper`.
+  int64_t (*lower_bounds)(float* lower, const float* moves, int64_t k, float upper);
+  // which = the numbers of those that are not above `upper`, in order; returns how many. Room for one more than k.
+  int64_t (*not_above)(const float* lower, int64_t k, float upper, int32_t* which);
   // sums += the rows which[0], which[1], ... of x, in this order, each times its weight (or 1 without weights).
   void (*add_rows)(const T* x, int64_t x_row, const int32_t* which, int64_t count, const double* weights, int64_t d,
                    double* sums);

@@ -11,6 +11,7 @@
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "learn/kmeans_bounds.h"
 
 namespace pn::learn {
 
@@ -21,6 +22,10 @@ constexpr int64_t kGroupWork = 200000;  // multiply-adds that a group should hav
 constexpr int64_t kGroupRows = 8;       // rows per centre that a group should have: its sums are read and written too
 constexpr int64_t kBlockBytes = 256 * 1024;       // rows that stay in the cache between their scores and their sums
 constexpr int64_t kLongBlockBytes = 1024 * 1024;  // the same for matrix products, which read all centres per block
+// What a block costs by bounds, in products that are made one by one: kOpenRow for each row whose label is open, which
+// is fetched out of order. All products together cost kTogether of that each, and no less than those of kFetched
+// centres, which the rows are fetched for. Measured with 784 features and with 128.
+constexpr double kOpenRow = 11, kTogether = 0.4, kFetched = 17;
 constexpr double kLostDigits = 1e4;  // a distance this near its possible error is computed from differences
 
 struct Free {
@@ -54,7 +59,8 @@ class Rows final : public KMeans {
     else
       find_mean();
     std::vector<DigitRange<T>> digits(groups_);
-    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
+    each_block([&](int64_t g, int64_t first, int64_t rows) {
+      const T* block = wide(g, first, rows);
       for (int64_t i = 0; i < rows; ++i)
         norms_[first + i] = kernels_.squared_distance(block + i * d_, mean_.data(), d_);
       if (kSame && !weights_) kernels_.digits(block, rows * d_, &digits[g]);
@@ -74,18 +80,14 @@ class Rows final : public KMeans {
     if (static_cast<int64_t>(places_.size()) < groups_ * (k + 1 + block_)) places_.resize(groups_ * (k + 1 + block_));
     if (exact_ && labels_.empty()) labels_.resize(n_);
     if (!update) each_group([&](int64_t g) { std::fill_n(partial_.get() + g * size, size, 0.0); });
-    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
-      T* scores = scores_of(g, block, rows);
+    label_blocks([&](int64_t g, int64_t first, int64_t rows, const int32_t* found) {
       double* partial = partial_.get() + g * size;
-      for (int64_t i = 0; i < rows; ++i) {
-        const int32_t label = pick(scores + i * k_, block + i * d_, norms_[first + i]);
-        moved[g] += label != labels[first + i];
-        labels[first + i] = label;
-      }
+      for (int64_t i = 0; i < rows; ++i) moved[g] += found[i] != labels[first + i];
+      std::copy_n(found, rows, labels + first);
       if (update)
-        move_rows(block, rows, labels + first, labels_.data() + first, partial);
+        move_rows(g, first, rows, found, partial);
       else
-        add_rows(g, block, first, rows, labels + first, partial);
+        add_rows(g, first, rows, found, partial);
     });
     if (exact_) {
       if (!update) std::copy_n(labels, n_, labels_.begin());
@@ -120,19 +122,19 @@ class Rows final : public KMeans {
 
   void assign(const double* centers, int64_t k, int32_t* labels, double* distances) override {
     prepare(centers, k);
-    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
-      T* scores = scores_of(g, block, rows);
-      for (int64_t i = 0; i < rows; ++i) {
-        const int32_t label = pick(scores + i * k_, block + i * d_, norms_[first + i]);
-        labels[first + i] = label;
-        if (distances) distances[first + i] = kernels_.squared_distance(block + i * d_, centers + label * d_, d_);
-      }
+    label_blocks([&](int64_t g, int64_t first, int64_t rows, const int32_t* found) {
+      std::copy_n(found, rows, labels + first);
+      if (!distances) return;
+      const T* block = wide(g, first, rows);
+      for (int64_t i = 0; i < rows; ++i)
+        distances[first + i] = kernels_.squared_distance(block + i * d_, centers + found[i] * d_, d_);
     });
   }
 
   void distances(const double* centers, int64_t k, const double* closest, double* out) override {
     prepare(centers, k);
-    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
+    each_block([&](int64_t g, int64_t first, int64_t rows) {
+      const T* block = wide(g, first, rows);
       const T* scores = scores_of(g, block, rows);
       for (int64_t i = 0; i < rows; ++i) {
         const double norm = norms_[first + i], most = closest ? closest[first + i] : INFINITY;
@@ -149,6 +151,7 @@ class Rows final : public KMeans {
 
   const double* mean() const override { return mean_.data(); }
   double spread() const override { return spread_; }
+  int64_t full_rows() const override { return full_rows_; }
 
  private:
   static constexpr bool kSame = std::is_same_v<T, S>;
@@ -174,28 +177,129 @@ class Rows final : public KMeans {
     parallel_for(groups_, f);
   }
 
-  // f(group, first row, rows, the rows as T) for every block; the blocks of a group come in order, on one thread.
+  // f(group, first row, rows) for every block; the blocks of a group come in order, on one thread.
   template <class F>
   void each_block(const F& f) {
     each_group([&](int64_t g) {
       const int64_t end = n_ * (g + 1) / groups_;
-      for (int64_t first = n_ * g / groups_; first < end; first += block_) {
-        const int64_t rows = std::min(block_, end - first);
-        const T* block;
-        if constexpr (kSame) {
-          block = x_ + first * d_;
-        } else {
-          T* wide = wide_.get() + g * block_ * d_;
-          kernels_.widen(x_ + first * d_, rows * d_, wide);
-          block = wide;
-        }
-        f(g, first, rows, block);
-      }
+      for (int64_t first = n_ * g / groups_; first < end; first += block_) f(g, first, std::min(block_, end - first));
     });
   }
 
+  // At most block_ rows as T.
+  const T* wide(int64_t g, int64_t first, int64_t rows) {
+    if constexpr (kSame) {
+      return x_ + first * d_;
+    } else {
+      T* to = wide_.get() + g * block_ * d_;
+      kernels_.widen(x_ + first * d_, rows * d_, to);
+      return to;
+    }
+  }
+
+  // f(group, first row, rows, their labels) for every block.
+  template <class F>
+  void label_blocks(const F& f) {
+    const bool bounded = bounds_.keep(n_, d_, k_, d_ * static_cast<int64_t>(sizeof(S)), centers_);
+    const bool known = bounded && bounds_.kept();
+    if (known && turned_) make_table(center_rows_, false);
+    std::vector<int64_t> dense(groups_);
+    found_.resize(groups_ * 3 * block_), few_.resize(groups_ * (k_ + 2));
+    each_block([&](int64_t g, int64_t first, int64_t rows) {
+      int32_t* found = found_.data() + g * 3 * block_;
+      if (!(known && label_by_bounds(g, first, rows, found + block_))) {
+        const T* block = wide(g, first, rows);
+        const T* scores = scores_of(g, block, rows);
+        for (int64_t i = 0; i < rows; ++i) found[i] = pick(scores + i * k_, block + i * d_, norms_[first + i]);
+        if (bounded) bound_all(first, rows, scores, found);
+        dense[g] += rows;
+      } else {
+        for (int64_t i = 0; i < rows; ++i) found[i] = bounds_.label(first + i);
+      }
+      f(g, first, rows, found);
+    });
+    full_rows_ = 0;
+    for (const int64_t m : dense) full_rows_ += m;
+    if (bounded) bounds_.done(full_rows_, n_);
+  }
+
+  // Bounds of rows whose scores are known.
+  void bound_all(int64_t first, int64_t rows, const T* scores, const int32_t* found) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const double norm = norms_[first + i], off = full_error(norm);
+      kernels_.bounds(scores + i * k_, k_, static_cast<T>(norm), static_cast<T>(off), bounds_.lower(first + i));
+      const double square = norm + static_cast<double>(scores[i * k_ + found[i]]) + off;
+      bounds_.upper(first + i) = square >= 0 ? above(std::sqrt(square)) : std::numeric_limits<float>::infinity();
+      bounds_.label(first + i) = found[i];
+    }
+  }
+
+  // Labels of a block after the centres have moved, or false if so many products are to be made that all are cheaper.
+  // `work`: 2 block_ numbers.
+  bool label_by_bounds(int64_t g, int64_t first, int64_t rows, int32_t* work) {
+    int32_t open = 0;
+    int64_t products = 0;
+    for (int64_t i = 0; i < rows; ++i) {
+      float& upper = bounds_.upper(first + i);
+      upper = upper * (1 + 0x1p-21f) + bounds_.moves()[bounds_.label(first + i)];
+      const int64_t close = kernels_.lower_bounds(bounds_.lower(first + i), bounds_.moves(), k_, upper);
+      if (close < 2) continue;  // the row's own centre is always close
+      work[open++] = static_cast<int32_t>(i);
+      products += close;
+    }
+    const double together = kTogether * std::max(static_cast<double>(k_), kFetched) * static_cast<double>(rows);
+    if (static_cast<double>(products) + kOpenRow * open > together) return false;
+    for (int32_t i = 0; i < open; ++i) {
+      if (i + 3 < open) fetch(first + work[i + 3]);
+      label_row(g, first + work[i]);
+    }
+    return true;
+  }
+
+  void fetch(int64_t row) const {
+    const char* at = reinterpret_cast<const char*>(x_ + row * d_);
+    for (int64_t b = 0; b < d_ * static_cast<int64_t>(sizeof(S)); b += 64) __builtin_prefetch(at + b, 0, 2);
+  }
+
+  // The nearest centre of a row among those whose bounds leave it open: the one that pick() finds among all.
+  void label_row(int64_t g, int64_t i) {
+    const T* row = wide(g, i, 1);
+    const T* centers = turned_ ? center_rows_.get() : table_.get();
+    T* scores = scores_.get() + g * block_ * k_;
+    int32_t* which = few_.data() + g * (k_ + 2);
+    const double norm = norms_[i], off = full_error(norm);
+    float* lower = bounds_.lower(i);
+    int32_t& label = bounds_.label(i);
+    which[0] = label;
+    kernels_.scores_at(row, centers, d_, which, 1, d_, bias_.data(), scores);
+    const double own = norm + static_cast<double>(scores[0]) + off;
+    float& upper = bounds_.upper(i);
+    upper = own >= 0 ? std::min(upper, above(std::sqrt(own))) : upper;
+    lower[label] = std::numeric_limits<float>::infinity();
+    const int64_t close = 1 + kernels_.not_above(lower, k_, upper, which + 1);
+    kernels_.scores_at(row, centers, d_, which + 1, close - 1, d_, bias_.data(), scores + 1);
+    int32_t left = 0;  // centres that rounding could make the nearest
+    for (int64_t c = 0; c < close; ++c) {
+      const int32_t j = which[c];
+      const double least = norm + static_cast<double>(scores[c]) - off;
+      const bool known = least < INFINITY;
+      lower[j] = known && least > 0 ? below(std::sqrt(least)) : 0.0f;
+      if (c == 0 || !known || !(least > own)) which[left++] = j;
+    }
+    if (left == 1) return;
+    double best = INFINITY;
+    for (int32_t c = 0; c < left; ++c) {
+      const int32_t j = which[c];
+      const double square = kernels_.squared_distance(row, centers_ + j * d_, d_);
+      lower[j] = below(std::sqrt(square));
+      if (square < best || (square == best && j < label)) best = square, label = j;
+    }
+    upper = above(std::sqrt(best));
+  }
+
   // Adds the rows of a block and their weights to the sums of their labels, in order.
-  void add_rows(int64_t g, const T* block, int64_t first, int64_t rows, const int32_t* labels, double* partial) {
+  void add_rows(int64_t g, int64_t first, int64_t rows, const int32_t* labels, double* partial) {
+    const T* block = wide(g, first, rows);
     int32_t* ends = places_.data() + g * (k_ + 1 + block_);
     int32_t* order = ends + k_ + 1;
     std::fill_n(ends, k_ + 1, 0);
@@ -212,18 +316,20 @@ class Rows final : public KMeans {
                           partial + j * d_);
   }
 
-  // Takes the rows of a block that have another label than `before` from one sum to the other, without rounding.
-  void move_rows(const T* block, int64_t rows, const int32_t* labels, int32_t* before, double* partial) const {
+  // Takes the rows of a block that have another label than in the last step from one sum to the other, without
+  // rounding.
+  void move_rows(int64_t g, int64_t first, int64_t rows, const int32_t* labels, double* partial) {
     constexpr int32_t kRow = 0;
     constexpr double kMinus = -1;
     for (int64_t i = 0; i < rows; ++i) {
-      const int32_t from = before[i], to = labels[i];
+      const int32_t from = labels_[first + i], to = labels[i];
       if (from == to) continue;
-      kernels_.add_rows(block + i * d_, d_, &kRow, 1, nullptr, d_, partial + to * d_);
-      kernels_.add_rows(block + i * d_, d_, &kRow, 1, &kMinus, d_, partial + from * d_);
+      const T* row = wide(g, first + i, 1);
+      kernels_.add_rows(row, d_, &kRow, 1, nullptr, d_, partial + to * d_);
+      kernels_.add_rows(row, d_, &kRow, 1, &kMinus, d_, partial + from * d_);
       partial[k_ * d_ + to] += 1;
       partial[k_ * d_ + from] -= 1;
-      before[i] = to;
+      labels_[first + i] = to;
     }
   }
 
@@ -246,9 +352,9 @@ class Rows final : public KMeans {
       std::fill_n(partial_.get() + g * d_, d_, 0.0);
       for (int64_t i = 0; i < block_; ++i) places_[g * (2 + block_) + i] = static_cast<int32_t>(i);
     });
-    each_block([&](int64_t g, int64_t first, int64_t rows, const T* block) {
-      kernels_.add_rows(block, d_, places_.data() + g * (2 + block_), rows, weights_ ? weights_ + first : nullptr, d_,
-                        partial_.get() + g * d_);
+    each_block([&](int64_t g, int64_t first, int64_t rows) {
+      kernels_.add_rows(wide(g, first, rows), d_, places_.data() + g * (2 + block_), rows,
+                        weights_ ? weights_ + first : nullptr, d_, partial_.get() + g * d_);
     });
     double total = weights_ ? 0 : static_cast<double>(n_);
     if (weights_)
@@ -265,8 +371,11 @@ class Rows final : public KMeans {
   void prepare(const double* centers, int64_t k) {
     plan(k);
     centers_ = centers;
-    const int64_t width = turned_ ? k : d_;
-    if (table_size_ < k * d_) table_ = buffer<T>(table_size_ = k * d_);
+    if (table_size_ < k * d_) {
+      table_size_ = k * d_;
+      table_ = buffer<T>(table_size_), center_rows_ = buffer<T>(table_size_);
+    }
+    make_table(table_, turned_);
     if (scores_size_ < groups_ * block_ * k) scores_ = buffer<T>(scores_size_ = groups_ * block_ * k);
     bias_.resize(k);
     double longest = 0, highest = 0;
@@ -274,7 +383,6 @@ class Rows final : public KMeans {
       double square = 0, lean = 0;
       for (int64_t p = 0; p < d_; ++p) {
         const double c = centers[j * d_ + p] - mean_[p];
-        table_[turned_ ? p * width + j : j * width + p] = static_cast<T>(-2 * c);
         square += c * c;
         lean += c * mean_[p];
       }
@@ -290,8 +398,21 @@ class Rows final : public KMeans {
     error_start_ = 4 * unit * highest + 4 * chain * std::numeric_limits<T>::denorm_min();
   }
 
+  // -2 (c - m) as rows, or as columns.
+  void make_table(Buffer<T>& to, bool turned) const {
+    for (int64_t j = 0; j < k_; ++j)
+      for (int64_t p = 0; p < d_; ++p)
+        to[turned ? p * k_ + j : j * d_ + p] = static_cast<T>(-2 * (centers_[j * d_ + p] - mean_[p]));
+  }
+
   // Bound of the rounding error of the scores of a row at squared distance `norm` from the mean.
   double error(double norm) const { return error_start_ + error_slope_ * (std::sqrt(norm) + mean_norm_); }
+
+  // The same of norm + score, of `norm` as a T, and of sums of squares in float64.
+  double full_error(double norm) const {
+    constexpr double kUnit = std::numeric_limits<T>::epsilon() / 2;
+    return 2 * error(norm) + (4 * kUnit + (static_cast<double>(d_) + 64) * 0x1p-52) * norm;
+  }
 
   T* scores_of(int64_t g, const T* block, int64_t rows) {
     T* out = scores_.get() + g * block_ * k_;
@@ -346,10 +467,12 @@ class Rows final : public KMeans {
   double spread_ = 0, mean_norm_ = 0;
 
   int64_t groups_ = 1, block_ = 16;
-  Buffer<T> wide_, table_, scores_;
+  Buffer<T> wide_, table_, center_rows_, scores_;
   Buffer<double> partial_;
   int64_t wide_size_ = 0, table_size_ = 0, scores_size_ = 0, partial_size_ = 0;
-  std::vector<int32_t> places_;
+  std::vector<int32_t> places_, found_, few_;
+  Bounds bounds_;
+  int64_t full_rows_ = 0;
   std::vector<T> bias_;
   const double* centers_ = nullptr;
   bool turned_ = false;

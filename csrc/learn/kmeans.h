@@ -29,6 +29,9 @@ class KMeans {
   // rows of each label.
   virtual Step step(const double* centers, int64_t k, int32_t* labels, double* sums, double* weights) = 0;
 
+  // Of how many rows the last pass made the products with all centres; of the others, bounds spared some.
+  virtual int64_t full_rows() const = 0;
+
   // Labels (n) alone, and squared distances to the nearest centre (n) if not null.
   virtual void assign(const double* centers, int64_t k, int32_t* labels, double* distances) = 0;
 

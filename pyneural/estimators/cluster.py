@@ -96,6 +96,9 @@ class KMeans(_Centers):
         tol: Bound of the summed squares of the centres' moves, in units of the mean variance of a feature.
         verbose: 1 prints each pass.
         random_state: Seed or generator of the starts.
+        copy_x: For scikit-learn's programs: X is never written to.
+        algorithm: "lloyd" or "elkan", for scikit-learn's programs: both lead to the same bits, and which rows' products
+            are spared by Elkan's bounds is decided in each pass by what that saves.
 
     Attributes:
         cluster_centers_: (n_clusters, d) float64.
@@ -121,6 +124,8 @@ class KMeans(_Centers):
         "tol": (NOT_NEGATIVE,),
         "verbose": (COUNT, BOOLEAN),
         "random_state": (SEED,),
+        "copy_x": (BOOLEAN,),
+        "algorithm": (OneOf(("lloyd", "elkan")),),
     }
 
     def __init__(
@@ -133,6 +138,8 @@ class KMeans(_Centers):
         tol: float = 1e-4,
         verbose: int = 0,
         random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "lloyd",
     ) -> None:
         self.n_clusters = n_clusters
         self.init = init
@@ -141,6 +148,8 @@ class KMeans(_Centers):
         self.tol = tol
         self.verbose = verbose
         self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KMeans:
         """Clusters the rows of X (N, d), each of which counts ``sample_weight`` (N,). Returns self.

@@ -268,9 +268,10 @@ def kmeans(
 
     A label is that of the nearest centre as distances in float64 tell, the first of equal ones, also for float32 rows
     and bytes; sums are taken in float64 in a fixed order, so the result is the same to the last bit for any number of
-    threads. It ends when no label changes, or when the centres have moved by no more than ``tol``; then the rows are
-    assigned once more, so that labels and centres belong together. An empty cluster takes the row that is farthest
-    from its own centre (:func:`refill`).
+    threads. Bounds on distances spare products that cannot change a label (Elkan, "Using the triangle inequality to
+    accelerate k-means", 2003) where that is sooner done; they change no bit. It ends when no label changes, or when the
+    centres have moved by no more than ``tol``; then the rows are assigned once more, so that labels and centres belong
+    together. An empty cluster takes the row that is farthest from its own centre (:func:`refill`).
 
     Args:
         x: Rows (N, d): float32, float64 or uint8 in place, other numbers as float64; or :class:`Rows`.

@@ -5,6 +5,7 @@ from .adam import Adam as Adam
 from .adam import Adamax as Adamax
 from .adam import AdamW as AdamW
 from .adam import NAdam as NAdam
+from .lbfgs import LBFGS as LBFGS
 from .optimizer import Optimizer as Optimizer
 from .sgd import SGD as SGD
 from .sgd import Adadelta as Adadelta

@@ -109,8 +109,99 @@ void scores(const T* x, int64_t x_row, int64_t rows, const T* c, int64_t c_row, 
     for (; r < rows; ++r) score_rows<T, 1>(x + r * x_row, x_row, c, c_row, k, d, bias, out + r * k);
 }
 
+// N centres in C chains each: fewer than eight chains would wait for each other.
+template <class T, int N, int C>
+void score_some(const T* x, const T* c, int64_t c_row, const int32_t* which, int64_t count, int64_t d, const T* bias,
+                T* out) {
+  constexpr int L = kLanes<T>;
+  const T* centre[N];
+  V<T> sum[N][C];
+#pragma GCC unroll 4
+  for (int j = 0; j < N; ++j) {
+    centre[j] = c + which[j < count ? j : 0] * c_row;
+#pragma GCC unroll 8
+    for (int v = 0; v < C; ++v) sum[j][v] = V<T>{};
+  }
+  int64_t p = 0;
+#pragma GCC unroll 1
+  for (; p + C * L <= d; p += C * L)
+#pragma GCC unroll 8
+    for (int v = 0; v < C; ++v) {
+      const V<T> row = load<T>(x + p + v * L);
+#pragma GCC unroll 4
+      for (int j = 0; j < N; ++j) sum[j][v] = multiply_add(row, load<T>(centre[j] + p + v * L), sum[j][v]);
+    }
+  for (; p < d; p += L) {
+    const int rest = static_cast<int>(d - p < L ? d - p : L);
+    const V<T> row = load_part(x + p, rest);
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) sum[j][0] = multiply_add(row, load_part(centre[j] + p, rest), sum[j][0]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < N; ++j) {
+#pragma GCC unroll 8
+    for (int v = 1; v < C; ++v) sum[j][0] += sum[j][v];
+    if (j < count) out[j] = total<T, L>(sum[j][0]) + bias[which[j]];
+  }
+}
+
+template <class T>
+void scores_at(const T* x, const T* c, int64_t c_row, const int32_t* which, int64_t count, int64_t d, const T* bias,
+               T* out) {
+  int64_t i = 0;
+  for (; i + 1 < count; i += 4) score_some<T, 4, 2>(x, c, c_row, which + i, count - i, d, bias, out + i);
+  if (i < count) score_some<T, 1, 8>(x, c, c_row, which + i, 1, d, bias, out + i);
+}
+
+// Bounds are floats for rows of either type, and rounded away from what they bound: four roundings of a float are less
+// than kSlack of it.
+constexpr float kSlack = 0x1p-21f;
+
+template <class T>
+void bounds(const T* scores, int64_t k, T norm, T error, float* lower) {
+  constexpr T kMost = __FLT_MAX__;
+  for (int64_t j = 0; j < k; ++j) {
+    const T square = scores[j] + norm - error;
+    const T root = square_root(square > 0 && square < Fp<T>::inf ? square : 0);  // an overflow or a NaN bounds nothing
+    lower[j] = static_cast<float>(root < kMost ? root : kMost) * (1 - kSlack);
+  }
+}
+
+inline int64_t lower_bounds(float* lower, const float* moves, int64_t k, float upper) {
+  int32_t close = 0;
+  for (int64_t j = 0; j < k; ++j) {
+    lower[j] = lower[j] * (1 - kSlack) - moves[j];
+    close += !(lower[j] > upper);
+  }
+  return close;
+}
+
+inline int64_t not_above(const float* lower, int64_t k, float upper, int32_t* which) {
+  constexpr int kRun = 64;
+  int64_t found = 0;
+  for (int64_t first = 0; first < k; first += kRun) {
+    const int64_t run = k - first < kRun ? k - first : kRun;
+    alignas(8) uint8_t close[kRun] = {};
+    for (int64_t j = 0; j < run; ++j) close[j] = !(lower[first + j] > upper);
+    for (int64_t j = 0; j < run; j += 8) {
+      uint64_t eight;
+      __builtin_memcpy(&eight, close + j, 8);
+      if (eight == 0) continue;  // as most are
+      for (int64_t i = j; i < j + 8; ++i) {
+        which[found] = static_cast<int32_t>(first + i);
+        found += close[i];
+      }
+    }
+  }
+  return found;
+}
+
 template <class T>
 inline Eight eight(const T* x) {
+#if defined(__AVX512F__)
+  // GCC converts halves and joins them.
+  if constexpr (sizeof(T) == sizeof(float)) return (Eight)_mm512_cvtps_pd(_mm256_loadu_ps(x));
+#endif
   return __builtin_convertvector(load<T, 8>(x), Eight);
 }
 
@@ -191,7 +282,8 @@ void widen(const uint8_t* x, int64_t n, T* y) {
 
 template <class T>
 KMeansKernels<T> table() {
-  return {kLanes<T>, &scores<T>, &add_rows<T>, &squared_distance<T>, &digits<T>, &widen<T>};
+  return {kLanes<T>,  &scores<T>,   &scores_at<T>,        &bounds<T>, &lower_bounds,
+          &not_above, &add_rows<T>, &squared_distance<T>, &digits<T>, &widen<T>};
 }
 
 }  // namespace kmeans
