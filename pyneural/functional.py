@@ -46,18 +46,25 @@ from .ops import (
     avg_pool2d,
     avg_pool3d,
     batch_norm,
+    channel_shuffle,
     conv1d,
     conv2d,
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
+    embedding,
+    embedding_bag,
+    fold,
     group_norm,
     instance_norm,
     interpolate,
     layer_norm,
     linear,
     local_response_norm,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_pool1d,
     max_pool2d,
     max_pool3d,
@@ -66,8 +73,11 @@ from .ops import (
     max_unpool3d,
     one_hot,
     pad,
+    pixel_shuffle,
+    pixel_unshuffle,
     rms_norm,
     scaled_dot_product_attention,
+    unfold,
 )
 from .tensor import Tensor, ones, zeros_like
 
@@ -87,6 +97,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -101,6 +112,10 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
+    "embedding_bag",
+    "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -121,6 +136,9 @@ __all__ = [
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
@@ -137,6 +155,8 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "poisson_nll_loss",
     "prelu",
     "relu",
@@ -159,6 +179,7 @@ __all__ = [
     "threshold",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
+    "unfold",
 ]
 
 # The constants of SELU (Klambauer et al. 2017, "Self-Normalizing Neural Networks", arXiv:1706.02515): with them mean 0
@@ -377,20 +398,35 @@ def dropout3d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
     return _channel_dropout("dropout3d", x, p, training, 3)
 
 
-def alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Dropout for SELU networks: dropped elements take SELU's lower limit, an affine map restores mean and variance.
-
-    Klambauer et al. 2017, arXiv:1706.02515. Raises ValueError if ``p`` is no probability.
-    """
-    _check_probability("alpha_dropout", p)
+def _alpha_dropout(op: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...]) -> Tensor:
+    """One decision for each element of ``shape``, which broadcasts to that of ``x``."""
+    _check_probability(op, p)
     if not training or p == 0:
         return x
     if p == 1:
         return x * 0.0
     low = -_SELU_ALPHA * _SELU_SCALE
-    kept = ops.dropout(ones(x.shape, dtype=x.dtype), p, True) > 0
+    kept = ops.dropout(ones(shape, dtype=x.dtype), p, True) > 0
     scale = ((1 - p) * (1 + p * low * low)) ** -0.5
     return ops.where(kept, x, low) * scale - scale * p * low
+
+
+def alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout for SELU networks: dropped elements take SELU's lower limit, an affine map restores mean and variance.
+
+    Klambauer et al. 2017, arXiv:1706.02515. Raises ValueError if ``p`` is no probability.
+    """
+    return _alpha_dropout("alpha_dropout", x, p, training, x.shape)
+
+
+def feature_alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """:func:`alpha_dropout` of whole channels of ``x``, (N, C, ...).
+
+    Raises ValueError if ``p`` is no probability or ``x`` has no channels.
+    """
+    if x.ndim < 2:
+        raise ValueError(f"feature_alpha_dropout: x must have at least 2 dimensions (batch, channels), x is {x.shape}")
+    return _alpha_dropout("feature_alpha_dropout", x, p, training, x.shape[:2] + (1,) * (x.ndim - 2))
 
 
 # ------------------------------------------------------------------------------------------- distances and products

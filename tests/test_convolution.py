@@ -149,6 +149,16 @@ def test_pooling_matches_torch(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
+def test_power_means_match_torch(n):
+    for norm, kernel, stride, ceil in itertools.product((1, 2, 4.0), (2, 3), (None, 1, 3), (False, True)):
+        torch_and_ours(f"LPPool{n}d", (norm, kernel, stride, ceil), (2, 3, *SIZES[n]))
+    pool = {1: F.lp_pool1d, 2: F.lp_pool2d, 3: F.lp_pool3d}[n]
+    x = pn.zeros((1, 1, *[4] * n), requires_grad=True)
+    pool(x, 2, 2).sum().backward()
+    assert not x.grad.numpy().any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
 def test_unpooling_matches_torch(n):
     torch = pytest.importorskip("torch")
     for shape, kernel, stride in itertools.product(((2, 3, *SIZES[n]), (3, *SIZES[n])), (2, 3), (None, 3)):
@@ -186,6 +196,7 @@ def test_parameters_start_as_pytorch_words_it():
         ("MaxPool2d", (2,), {}),
         ("AvgPool2d", (3, 2), {}),
         ("AdaptiveAvgPool2d", (3,), {}),
+        ("LPPool2d", (2, 3), {"ceil_mode": True}),
     ):
         ours, theirs = getattr(nn, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs)
         assert repr(ours) == repr(theirs)
@@ -216,6 +227,7 @@ def test_bad_arguments_are_named():
         (lambda: nn.MaxPool2d(2, padding=2), x, "max_pool2d: padding is 2 .* 0 to 1"),
         (lambda: nn.AvgPool2d(2, divisor_override=0), x, "avg_pool2d: divisor_override must not be 0"),
         (lambda: nn.AdaptiveAvgPool2d((2, 3, 4)), x, "adaptive_avg_pool2d: output_size .* 2 of them"),
+        (lambda: nn.LPPool2d(0, 2), x, "lp_pool2d: norm_type is 0 but must be positive"),
         (lambda: nn.AdaptiveMaxPool2d(-1), x, "adaptive_max_pool2d: output_size is -1"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):

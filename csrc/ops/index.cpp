@@ -168,10 +168,10 @@ void infer_take(OpCall& call) {
   call.out[0].describe(x.dtype, ndim, shape);
 }
 
-void run_take(const OpCall& call) {
+void take(const OpCall& call, int64_t dim, int64_t count) {
   const Array &x = *call.in[0], &y = call.out[0];
   if (y.size() == 0) return;
-  const Indexed s = indexed_axes(call, x.ndim, x.shape, call.attributes.ints[0], call.attributes.ints[1]);
+  const Indexed s = indexed_axes(call, x.ndim, x.shape, dim, count);
   const std::vector<int64_t> places = places_of(x, s, *call.in[1]);
   const int64_t n = static_cast<int64_t>(places.size()), rows = s.before * n;
   visit_bits(x.dtype, [&](auto bits) {
@@ -196,6 +196,22 @@ void run_take(const OpCall& call) {
     });
   });
 }
+
+void run_take(const OpCall& call) { take(call, call.attributes.ints[0], call.attributes.ints[1]); }
+
+// Rows of a matrix; the attributes are for the gradient alone.
+void infer_embedding(OpCall& call) {
+  const Array &weight = *call.in[0], &index = *call.in[1];
+  require_float(call, 0, "weight");
+  if (weight.ndim != 2)
+    fail<ValueError>("embedding: weight ", shape_text(weight), " must have 2 dimensions, embeddings and their entries");
+  require_index(call, 1);
+  check_range(call, index, 0, weight.shape[0], "dim ", 0);
+  int64_t shape[kMaxDims];
+  const int ndim = taken_shape(call, 2, weight.shape, indexed_axes(call, 2, weight.shape, 0, 1), index, shape);
+  call.out[0].describe(weight.dtype, ndim, shape);
+}
+void run_embedding(const OpCall& call) { take(call, 0, 1); }
 
 // Attributes: shape, dim, count. Zeros of that shape, with g's rows added at their places: the adjoint of take.
 void infer_add_at(OpCall& call) {
@@ -455,6 +471,7 @@ const OpList& index_ops() {
   static const OpList ops = [] {
     OpList list = {
         {"take", 2, 1, kAnyTypes | kChecksValues, infer_take, run_take},
+        {"embedding", 2, 1, kAnyTypes | kChecksValues, infer_embedding, run_embedding},
         {"add_at", 2, 1, kAnyTypes | kChecksValues, infer_add_at, run_add_at},
         {"put_at", 3, 0, kInPlace | kAnyTypes | kChecksValues, infer_put_at, run_put_at, 1},
         {"flat_index", -1, 1, kAnyTypes | kChecksValues, infer_flat_index, run_flat_index},

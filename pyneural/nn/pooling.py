@@ -151,6 +151,41 @@ class AvgPool3d(AvgPool2d):
                               self.divisor_override)  # fmt: skip
 
 
+class LPPool1d(Module):
+    """(sum x^p)^(1/p) over windows of (N, C, L) or (C, L) with p = ``norm_type``; see :func:`pyneural.lp_pool2d`."""
+
+    _spatial = 1
+
+    def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = (ops.lp_pool1d, ops.lp_pool2d, ops.lp_pool3d)[self._spatial - 1]
+        return pool(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool2d(LPPool1d):
+    """(sum x^p)^(1/p) over windows of (N, C, H, W) or (C, H, W); see :func:`pyneural.lp_pool2d`."""
+
+    _spatial = 2
+
+
+class LPPool3d(LPPool1d):
+    """(sum x^p)^(1/p) over windows of (N, C, D, H, W) or (C, D, H, W); see :func:`pyneural.lp_pool2d`."""
+
+    _spatial = 3
+
+
 class _Adaptive(Module):
     def __init__(self, output_size: Any) -> None:
         super().__init__()

@@ -11,11 +11,13 @@ from . import (
     attention,
     convolution,
     elementwise,
+    embeddings,
     gathering,
     linalg,
     losses,
     normalization,
     normalized,
+    patches,
     pooling,
     randomness,
     rearrange,
@@ -33,7 +35,7 @@ from .record import RECORDS
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
 FAMILIES = (elementwise, linalg, attention, convolution, pooling, resampling, normalization, reduction, normalized,
-            losses, shape, rearrange, gathering, segments, randomness, synonyms)  # fmt: skip
+            losses, shape, rearrange, patches, gathering, segments, embeddings, randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
     for _name in _family.__all__:

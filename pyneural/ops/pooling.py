@@ -22,7 +22,7 @@ from .shape import reshape
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d",
-    "max_unpool1d", "max_unpool2d", "max_unpool3d",
+    "max_unpool1d", "max_unpool2d", "max_unpool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d",
 ]  # fmt: skip
 METHODS = ()
 
@@ -358,6 +358,47 @@ def _unpool(
     if min(size) < 1:
         raise ValueError(f"{name}: nothing is left of the output, whose sizes would be {size} (x is {x.shape})")
     return _alone(_max_unpool(x, indices, size), alone)
+
+
+def _lp(spatial: int, x: Any, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    from .elementwise import where
+
+    name = f"lp_pool{spatial}d"
+    if not norm_type > 0:
+        raise ValueError(f"{name}: norm_type is {norm_type!r} but must be positive")
+    places = math.prod(spatial_numbers(name, "kernel_size", kernel_size, spatial, 1))
+    x, alone = with_batch(name, x, spatial)
+    powers = x ** float(norm_type)
+    sizes = _pooled_sizes(name, x, spatial, kernel_size, stride, 0, 1, ceil_mode)
+    total = _avg_pool(powers, *sizes[:4], True, None) * float(places)
+    # The root has no derivative at 0, where PyTorch's documentation promises 0.
+    nothing = total == 0
+    return _alone(where(nothing, 0.0, where(nothing, 1.0, total) ** (1.0 / norm_type)), alone)
+
+
+def lp_pool1d(x: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """Power means over windows of x (N, C, L) or (C, L); see :func:`lp_pool2d`."""
+    return _lp(1, x, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(x: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """(sum x^p)^(1/p) over windows of an image with p = norm_type, as ``torch.nn.functional.lp_pool2d``.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        norm_type: The power, positive; powers that are not whole numbers need elements that are not negative.
+        kernel_size, stride, ceil_mode: As for :func:`avg_pool2d`. A window that reaches over the end counts as if it
+            went on with the mean of its powers.
+
+    Raises:
+        ValueError: The windows do not fit into x, or norm_type is not positive.
+    """
+    return _lp(2, x, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(x: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """Power means over windows of x (N, C, D, H, W) or (C, D, H, W); see :func:`lp_pool2d`."""
+    return _lp(3, x, norm_type, kernel_size, stride, ceil_mode)
 
 
 def max_pool1d(
