@@ -99,6 +99,7 @@ _LAZY = {"nn": ".nn", "optim": ".optim", "functional": ".functional", "data": ".
          "persistence": ".persistence",
          "models": ".models", "surfaces": ".surfaces", "learn": ".learn", "estimators": ".estimators"}  # fmt: skip
 _LAZY_NAMES = {"Trainer": ".training", "History": ".training", "EarlyStopping": ".callbacks", "Callback": ".callbacks",
+               "AdversarialTrainer": ".adversarial",
                "compile": ".compiling", "CaptureError": ".compiling", "Compiled": ".compiling",
                "explain": ".explaining", "show_config": ".environment", "reference": "._reference",
                "compare_with_reference": "._reference", "save": ".persistence", "load": ".persistence",
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from . import training as training
     from ._reference import compare_with_reference as compare_with_reference
     from ._reference import reference as reference
+    from .adversarial import AdversarialTrainer as AdversarialTrainer
     from .callbacks import Callback as Callback
     from .callbacks import EarlyStopping as EarlyStopping
     from .checkpoints import Checkpoint as Checkpoint

@@ -1,5 +1,9 @@
 """Whole models, made of the layers of :mod:`pyneural.nn`: ready to be trained by :class:`pyneural.Trainer`."""
 
+from .adversarial import conv_discriminator as conv_discriminator
+from .adversarial import conv_generator as conv_generator
+from .adversarial import dense_discriminator as dense_discriminator
+from .adversarial import dense_generator as dense_generator
 from .autoencoder import Autoencoder as Autoencoder
 from .dense import TiedLinear as TiedLinear
 from .dense import batchwise as batchwise

@@ -1,0 +1,321 @@
+"""AdversarialTrainer: a generator and a discriminator trained against each other."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import functional as F
+from . import ops, random
+from ._interrupts import soft_interrupt
+from ._nonfinite import NonFiniteLoss
+from ._progress import progress as _progress
+from .autodiff import no_grad
+from .callbacks import Callback
+from .compiling import CaptureError, Compiled
+from .data.batches import batches
+from .data.datasets import Dataset
+from .nn.containers import ModuleDict
+from .nn.module import Module
+from .ops.losses import require_finite
+from .optim.optimizer import Optimizer
+from .random import randn
+from .tensor import Tensor, as_tensor
+from .training import History, _AtEpochEnd, _float_type, _modes_kept
+
+__all__ = ["AdversarialTrainer"]
+
+#: (loss of the discriminator from the logits of real and of made rows, loss of the generator from those of made rows).
+Losses = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]
+
+
+def _judged(real: Tensor, made: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))), the mean over the rows, from logits."""
+    return F.softplus(-real).mean() + F.softplus(made).mean()
+
+
+LOSSES: dict[str, Losses] = {
+    "non_saturating": (_judged, lambda made: F.softplus(-made).mean()),
+    "minimax": (_judged, lambda made: -F.softplus(made).mean()),
+}
+
+
+class AdversarialTrainer:
+    """Trains a generator G of noise z and a discriminator D, which gives a logit, against each other.
+
+    D makes E[-log D(x) - log(1 - D(G(z)))] small, with sigmoid(logit) for D(x). G makes E[-log D(G(z))] small, which
+    has its optimum where E[log(1 - D(G(z)))] has it and does not fade where D is sure ("non-saturating"). Goodfellow et
+    al., "Generative Adversarial Nets" (2014), arXiv:1406.2661.
+
+    Args:
+        generator: Called with noise (N, ...), gives rows like the data's.
+        discriminator: Called with rows, gives one logit each.
+        generator_optimizer, discriminator_optimizer: Of the parameters of the one and of the other.
+        noise: Size of the noise, z (N, noise) from N(0, 1), or a function of N that draws z.
+        loss: "non_saturating", "minimax" (G makes E[log(1 - D(G(z)))] small), or two functions: the discriminator's
+            loss of (logits of real rows, logits of made ones), and the generator's of the logits of made ones.
+        discriminator_steps, generator_steps: So many steps of the one, each with a batch of data, are followed by so
+            many of the other.
+        average: None, or the decay of a running mean of the generator's weights, which :meth:`sample` uses then: the
+            two players circle about what they approach, and the mean is closer to it.
+
+    Attributes:
+        model: Both networks, ``model["generator"]`` and ``model["discriminator"]``.
+        averaged: The generator with the running mean of its weights; None without ``average``.
+        history: Of the latest :meth:`fit`.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: The loss is unknown, a number is out of range, or an optimiser holds parameters of the other network
+            or none of its own.
+    """
+
+    def __init__(
+        self,
+        generator: Module,
+        discriminator: Module,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        noise: int | Callable[[int], Tensor],
+        *,
+        loss: str | Losses = "non_saturating",
+        discriminator_steps: int = 1,
+        generator_steps: int = 1,
+        average: float | None = None,
+    ) -> None:
+        for name, network in (("generator", generator), ("discriminator", discriminator)):
+            if not isinstance(network, Module):
+                raise TypeError(f"AdversarialTrainer: {name} must be a Module, got {type(network).__name__}")
+        _check_optimizer("generator", generator_optimizer, generator, discriminator)
+        _check_optimizer("discriminator", discriminator_optimizer, discriminator, generator)
+        if isinstance(loss, str):
+            if loss not in LOSSES:
+                known = ", ".join(LOSSES)
+                raise ValueError(f"AdversarialTrainer: unknown loss {loss!r}; known are {known}, or give two functions")
+            loss = LOSSES[loss]
+        if not isinstance(loss, (tuple, list)) or len(loss) != 2 or not all(callable(f) for f in loss):
+            raise TypeError(f"AdversarialTrainer: loss must be a name or two functions, got {loss!r}")
+        for name, steps in (("discriminator_steps", discriminator_steps), ("generator_steps", generator_steps)):
+            if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+                raise ValueError(f"AdversarialTrainer: {name} must be an integer of at least 1, got {steps!r}")
+        if not callable(noise) and (isinstance(noise, bool) or not isinstance(noise, int) or noise < 1):
+            raise ValueError(f"AdversarialTrainer: noise must be a size of at least 1 or a function, got {noise!r}")
+        if average is not None and not 0 <= average < 1:
+            raise ValueError(f"AdversarialTrainer: average must be at least 0 and below 1, got {average}")
+        self.generator, self.discriminator = generator, discriminator
+        self.model = ModuleDict({"generator": generator, "discriminator": discriminator})
+        self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
+        self.noise, self.average = noise, average
+        self.discriminator_loss, self.generator_loss = loss
+        self.discriminator_steps, self.generator_steps = discriminator_steps, generator_steps
+        self.averaged = None if average is None else copy.deepcopy(generator)
+        self.history = History()
+        self.stopping = False
+        self._compiled: dict[str, Compiled] = {}
+
+    # ---- the two steps ----
+
+    def _draw(self, count: int) -> Tensor:
+        if callable(self.noise):
+            return self.noise(count)
+        return randn(count, self.noise, dtype=_float_type(self.generator))
+
+    def _judge(self, real: Tensor, checked: bool) -> tuple[Tensor, ...]:
+        """One step of the discriminator: its loss, and the mean of D(x) and of D(G(z))."""
+        with no_grad():
+            made = self.generator(self._draw(len(real)))
+        self.discriminator_optimizer.zero_grad()
+        truth, lie = self.discriminator(real), self.discriminator(made)
+        loss = self.discriminator_loss(truth, lie)
+        if checked:
+            require_finite(loss)
+        loss.backward()
+        self.discriminator_optimizer.step()
+        return loss, ops.sigmoid(truth.detach()).mean(), ops.sigmoid(lie.detach()).mean()
+
+    def _make(self, count: int, checked: bool) -> tuple[Tensor, ...]:
+        """One step of the generator: its loss."""
+        self.generator_optimizer.zero_grad()
+        loss = self.generator_loss(self.discriminator(self.generator(self._draw(count))))
+        if checked:
+            require_finite(loss)
+        loss.backward()
+        self.generator_optimizer.step()
+        if self.averaged is not None and self.average is not None:
+            with no_grad():
+                for mean, p in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+                    mean.copy_(mean * self.average + p * (1 - self.average))
+        return (loss,)
+
+    def _call(self, player: str, *args: Any, compile: bool) -> list[float]:
+        step = self._judge if player == "discriminator" else self._make
+        if not compile or self._compiled.get("given up"):
+            return [v.item() for v in step(*args)]
+        try:
+            return [v.item() for v in self._compiled.setdefault(player, Compiled(step, {}))(*args)]
+        except CaptureError as error:
+            self._compiled["given up"] = self._compiled[player]
+            text = f"AdversarialTrainer: the steps are run eagerly, for the {player}'s cannot be recorded: {error}"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            # A step that was recorded to its end has been taken.
+            return getattr(error, "numbers", None) or [v.item() for v in step(*args)]
+
+    # ---- training ----
+
+    def fit(
+        self,
+        x: Any,
+        epochs: int = 10,
+        batch_size: int = 64,
+        *,
+        callbacks: Iterable[Callback | Callable[[Any, int, dict[str, float]], Any]] = (),
+        shuffle: bool = True,
+        seed: int | None = None,
+        generator: random.Generator | None = None,
+        progress: bool | None = None,
+        on_nan: str = "raise",
+        scale: Any = "unit",
+        compile: bool = True,
+    ) -> History:
+        """Trains both for a number of epochs; an epoch goes once through the data.
+
+        Args:
+            x: Real rows: array (N, ...), tensor, or :class:`pyneural.data.Dataset`, whose labels are not used.
+            batch_size: Rows per step of either player; a last batch that is smaller is left out.
+            epochs, callbacks, shuffle, seed, generator, progress, scale: As for :meth:`pyneural.Trainer.fit`. A
+                callback's ``on_batch_end`` comes after each step of the discriminator, with its loss.
+            on_nan: "raise" :class:`NonFiniteLoss` before a step with a loss that is NaN or infinite, or "ignore".
+            compile: Record both steps and replay them: the same bits, sooner.
+
+        Returns:
+            The history, with the epochs' means "discriminator_loss", "generator_loss", "real_score" (of D(x)) and
+            "made_score" (of D(G(z))); both scores approach 1/2. Ctrl-C ends the training after the current step.
+
+        Raises:
+            ValueError: There are fewer rows than a batch has, or an argument is out of range.
+            NonFiniteLoss: See ``on_nan``; both networks are as they were before the step.
+        """
+        if on_nan not in ("raise", "ignore"):
+            raise ValueError(f"fit: on_nan must be 'raise' or 'ignore', got {on_nan!r}")
+        if epochs < 0:
+            raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
+        if seed is not None:
+            random.manual_seed(seed)
+        x = x.images if isinstance(x, Dataset) else x
+        feed = batches(x, None, batch_size, shuffle=shuffle, generator=generator, drop_last=True, scale=scale,
+                       tensors=False)  # fmt: skip
+        dtype = _float_type(self.discriminator)
+        listeners = [c if isinstance(c, Callback) else _AtEpochEnd(c) for c in callbacks]
+        self.history, self.stopping = History(), False
+        bars = _progress(progress, epochs, len(feed))
+        with _modes_kept(self.model), soft_interrupt() as interrupt, bars as bar:
+            self.model.train()
+            for c in listeners:
+                c.on_train_begin(self)  # type: ignore[arg-type]
+            try:
+                for epoch in range(epochs):
+                    for c in listeners:
+                        c.on_epoch_begin(self, epoch)  # type: ignore[arg-type]
+                    bar.epoch(epoch)
+                    start, lr = time.perf_counter(), self.generator_optimizer.param_groups[0]["lr"]
+                    judged: list[list[float]] = []
+                    made: list[list[float]] = []
+                    for batch in feed:
+                        self._round(
+                            as_tensor(np.asarray(batch, dtype)), epoch, judged, made, on_nan == "raise", compile
+                        )
+                        for c in listeners:
+                            c.on_batch_end(self, self.history.steps - 1, judged[-1][0])  # type: ignore[arg-type]
+                        bar.batch(judged[-1][0])
+                        if interrupt:
+                            break
+                    self.history.interrupted = bool(interrupt)
+                    if interrupt and len(judged) < len(feed):
+                        break
+                    loss, real, lie = np.mean(judged, 0).tolist()
+                    logs = {"discriminator_loss": loss, "real_score": real, "made_score": lie}
+                    logs["generator_loss"] = float(np.mean(made)) if made else float("nan")
+                    for c in listeners:
+                        c.on_epoch_end(self, epoch, logs)  # type: ignore[arg-type]
+                    self.history.record(logs, time.perf_counter() - start, lr)
+                    bar.done(logs)
+                    if self.stopping or interrupt:
+                        break
+            except NonFiniteLoss as error:
+                error.history = self.history
+                raise
+            finally:
+                for c in listeners:
+                    c.on_train_end(self)  # type: ignore[arg-type]
+        return self.history
+
+    def _round(
+        self, real: Tensor, epoch: int, judged: list[list[float]], made: list[list[float]], checked: bool, compile: bool
+    ) -> None:
+        """A step of the discriminator and, when it is the generator's turn, its steps."""
+        player = "discriminator"
+        try:
+            judged.append(self._call(player, real, checked, compile=compile))
+            self.history.steps += 1
+            if self.history.steps % self.discriminator_steps == 0:
+                player = "generator"
+                with _frozen(self.discriminator):
+                    for _ in range(self.generator_steps):
+                        made.append(self._call(player, len(real), checked, compile=compile))
+        except FloatingPointError as error:
+            step = self.history.steps
+            text = (f"the {player}'s loss is not finite in step {step} (epoch {epoch}, counted from 0): {error}. Try "
+                    "smaller step sizes or scaled inputs")  # fmt: skip
+            raise NonFiniteLoss(text, step, epoch, player) from None
+
+    # ---- using ----
+
+    def sample(self, count: int, batch_size: int = 1000) -> np.ndarray:
+        """Rows that the generator makes of new noise, in evaluation mode; with ``average`` by the mean of its weights.
+
+        Raises ValueError if ``count`` is negative or ``batch_size`` not above 0.
+        """
+        if count < 0 or batch_size < 1:
+            raise ValueError(
+                f"sample: count must be at least 0 and batch_size at least 1, got {count} and {batch_size}"
+            )
+        network = self.generator
+        if self.averaged is not None:
+            network = self.averaged
+            with no_grad():  # what is no parameter (running means of norms) is not averaged
+                for mine, its in zip(network.buffers(), self.generator.buffers(), strict=True):
+                    mine.copy_(its)
+        parts = []
+        with _modes_kept(network), no_grad():
+            network.eval()
+            for first in range(0, max(count, 1), batch_size):
+                parts.append(np.asarray(network(self._draw(min(batch_size, count - first)))))
+        return np.concatenate(parts)
+
+
+def _check_optimizer(name: str, optimizer: Any, own: Module, other: Module) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"AdversarialTrainer: {name}_optimizer must be an Optimizer, got {type(optimizer).__name__}")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(p) in held for p in own.parameters()) or any(id(p) in held for p in other.parameters()):
+        raise ValueError(f"AdversarialTrainer: the {name}_optimizer must hold parameters of the {name} alone; make it "
+                         f"from {name}.parameters()")  # fmt: skip
+
+
+@contextmanager
+def _frozen(module: Module) -> Iterator[None]:
+    """No gradients for its parameters within the block: those of the other player's step are not wanted."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    for p in trained:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in trained:
+            p.requires_grad_(True)
