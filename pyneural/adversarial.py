@@ -274,6 +274,32 @@ class AdversarialTrainer:
                     "smaller step sizes or scaled inputs")  # fmt: skip
             raise NonFiniteLoss(text, step, epoch, player) from None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks, both optimisers and the running mean, for :func:`pyneural.save`.
+
+        With :func:`pyneural.get_rng_state` beside it a training goes on to the same bits.
+        """
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: Parts are missing or too many, or one of them does not fit.
+        """
+        parts = self._parts()
+        if set(state) != set(parts):
+            raise ValueError(f"load_state_dict: the state has {', '.join(sorted(state))}, wanted are "
+                             f"{', '.join(sorted(parts))}")  # fmt: skip
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"generator": self.generator, "discriminator": self.discriminator,
+                 "generator_optimizer": self.generator_optimizer,
+                 "discriminator_optimizer": self.discriminator_optimizer, "averaged": self.averaged}  # fmt: skip
+        return {name: part for name, part in parts.items() if part is not None}
+
     # ---- using ----
 
     def sample(self, count: int, batch_size: int = 1000) -> np.ndarray:

@@ -207,6 +207,26 @@ def test_bad_arguments_are_refused():
     assert t.sample(7, batch_size=3).shape == (7, 2)
 
 
+def test_a_training_goes_on_from_its_state_to_the_same_bits(tmp_path):
+    whole = trainer(average=0.9)
+    whole.fit(rows(), epochs=2, seed=3)
+    pn.save({"trainer": whole.state_dict(), "rng": pn.get_rng_state()}, tmp_path / "state.safetensors")
+    whole.fit(rows(), epochs=2)
+    resumed = trainer(average=0.9)
+    state = pn.load(tmp_path / "state.safetensors")
+    resumed.load_state_dict(state["trainer"])
+    pn.set_rng_state(state["rng"])
+    resumed.fit(rows(), epochs=2)
+    assert weights(resumed) == weights(whole)
+    samples = []
+    for t in (whole, resumed):
+        pn.manual_seed(0)
+        samples.append(t.sample(4).tobytes())
+    assert samples[0] == samples[1]
+    with pytest.raises(ValueError, match=r"the state has averaged, .* wanted are discriminator, "):
+        trainer().load_state_dict(state["trainer"])
+
+
 # ---- networks ----
 
 

@@ -165,7 +165,7 @@ def draw(e: Run, real: np.ndarray, made: dict[str, np.ndarray], histories: dict[
                   "mean D(x)": history["real_score"], "mean D(G(z))": history["made_score"]}  # fmt: skip
         plots.lines(np.arange(1, history.epochs + 1), curves, title=kind, xlabel="epoch", axes=ax)
     plots.lines(np.arange(10), shares, title="Shares of the digits", xlabel="digit", axes=axes[2])
-    axes[2].set(ylim=(0, None), xticks=range(10))
+    axes[2].set(ylim=(0, 0.35), xticks=range(10))
     data = {f"{kind}_{key}": np.array(h[key]) for kind, h in histories.items() for key in h}
     data |= {f"shares_{name_of(name)}".replace(",", ""): share for name, share in shares.items()}
     caption = "Losses and scores of both players, and how often the classifier sees each digit."
