@@ -9,6 +9,7 @@
 #include "kernels/elementwise_names.h"
 #include "kernels/kmeans.h"
 #include "kernels/losses.h"
+#include "kernels/normalize.h"
 #include "kernels/optim.h"
 #include "kernels/pool.h"
 #include "kernels/random.h"
@@ -74,6 +75,7 @@ struct FloatKernels {
   ReduceKernels<T> reduce;
   ResampleKernels<T> resample;
   LossKernels<T> losses;
+  NormKernels<T> normalize;
   RandomKernels<T> random;
   RecurrentKernels<T> recurrent;
   RoofKernels<T> roofs;

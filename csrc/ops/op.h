@@ -122,6 +122,7 @@ using OpList = std::vector<Op>;
 const OpList& elementwise_ops();
 const OpList& reduce_ops();
 const OpList& loss_ops();
+const OpList& normalize_ops();
 const OpList& matmul_ops();
 const OpList& attention_ops();
 const OpList& conv_ops();

@@ -11,7 +11,7 @@ void prepare(OpCall& call) {
   for (int i = 0; i < call.op->outputs; ++i) call.out[i].allocate();
   if (call.op->writes) {
     for (int i = 0; i < call.inputs; ++i) {
-      if (!(call.op->writes >> i & 1)) continue;
+      if (!call.in[i] || !(call.op->writes >> i & 1)) continue;
       if (!call.in[i]->storage->writable)
         fail<ValueError>(call.op->name, ": argument ", i, " of shape ", shape_text(*call.in[i]),
                          " lies on read-only memory; use a copy of it");
@@ -28,9 +28,9 @@ void execute(OpCall& call) {
 const std::vector<const Op*>& all_ops() {
   static const std::vector<const Op*> ops = [] {
     std::vector<const Op*> all;
-    for (const OpList* family :
-         {&elementwise_ops(), &reduce_ops(), &loss_ops(), &matmul_ops(), &attention_ops(), &conv_ops(), &pool_ops(),
-          &recurrent_ops(), &resample_ops(), &shape_ops(), &index_ops(), &segment_ops(), &random_ops(), &optim_ops()})
+    for (const OpList* family : {&elementwise_ops(), &reduce_ops(), &loss_ops(), &normalize_ops(), &matmul_ops(),
+                                 &attention_ops(), &conv_ops(), &pool_ops(), &recurrent_ops(), &resample_ops(),
+                                 &shape_ops(), &index_ops(), &segment_ops(), &random_ops(), &optim_ops()})
       for (const Op& op : *family) all.push_back(&op);
     return all;
   }();

@@ -42,7 +42,7 @@ std::vector<StepText> Program::listing() const {
         return std::string(dtype_name(o.window.dtype)) + shape_text(o.window) + " " + where;
       };
       for (size_t k = 0; k < i.in.size(); ++k) {
-        if (i.op->writes >> k & 1)
+        if (i.in[k].slot >= 0 && i.op->writes >> k & 1)
           call.outputs.push_back(describe(i.in[k]));
         else
           call.inputs.push_back(describe(i.in[k]));

@@ -138,7 +138,7 @@ void Program::drop_unread() {
     if (i->op->writes) {
       needed = false;
       for (size_t k = 0; k < i->in.size(); ++k) {
-        if (!(i->op->writes >> k & 1)) continue;
+        if (i->in[k].slot < 0 || !(i->op->writes >> k & 1)) continue;
         const Slot& s = slots_[static_cast<size_t>(i->in[k].slot)];
         needed |= s.kind != Slot::kTemporary || read[static_cast<size_t>(i->in[k].slot)];
       }

@@ -15,6 +15,7 @@ from . import gathering as gathering
 from . import indexing as indexing
 from . import linalg as linalg
 from . import losses as losses
+from . import moments as moments
 from . import normalization as normalization
 from . import normalized as normalized
 from . import optim as optim

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
-from .elementwise import rsqrt, to
+from . import moments
+from .elementwise import to
 from .folds import fold_mean
 from .pooling import avg_pool2d
 from .rearrange import pad
@@ -24,42 +25,13 @@ Tensor = Any  # pyneural.tensor.Tensor, which imports this module
 as_tensor = _engine.as_tensor
 
 
-# ---- what the public functions are made of: x as (N, C, S) ----
-
-
-def _batch_norm(x: Tensor, weight: Any, bias: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    mean = fold_mean(x, (0, 2), True)
-    var = fold_mean((x - mean) * (x - mean), (0, 2), True)
-    return _affine((x - mean) * rsqrt(var + eps), weight, bias), reshape(mean, (-1,)), reshape(var, (-1,))
-
-
-def _group_norm(
-    x: Tensor, weight: Any, bias: Any, groups: int, eps: float, centred: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    rows = reshape(x, (x.shape[0], groups, x.shape[1] // groups * x.shape[2]))
-    mean = fold_mean(rows, (2,), True)
-    if centred:
-        rows = rows - mean
-    var = fold_mean(rows * rows, (2,), True)
-    y = _affine(reshape(rows * rsqrt(var + eps), x.shape), weight, bias)
-    return y, reshape(mean, (-1,)), reshape(var, (-1,))
-
-
-def _affine(x: Tensor, weight: Any, bias: Any) -> Tensor:
-    if weight is not None:
-        x = x * reshape(weight, (-1, 1))
-    return x if bias is None else x + reshape(bias, (-1, 1))
-
-
 def _update(
     running_mean: Tensor, running_var: Tensor, batches: Any, mean: Tensor, var: Tensor, momentum: float | None, n: int
 ) -> None:
     """Moves running statistics towards those of a batch of n values per channel, in place; counts the batch."""
-    if batches is not None:
-        batches.copy_(batches + 1)
-    share: Any = 1.0 / to(batches, running_mean.dtype) if momentum is None else momentum
-    for running, now in ((running_mean, mean), (running_var, var * (n / (n - 1)))):
-        running.copy_(running + (to(now.detach(), running.dtype) - running) * share)
+    mean, var = (to(a.detach(), running_mean.dtype) for a in (mean, var))
+    share = 0.0 if momentum is None else float(momentum)
+    moments.update_running_(running_mean, running_var, batches, mean, var, n, momentum is None, share)
 
 
 # ---- arguments ----
@@ -98,11 +70,6 @@ def _check_eps(name: str, eps: float, positive: bool) -> float:
     if not (eps > 0 if positive else eps >= 0):
         raise ValueError(f"{name}: eps is {eps} but must be {'above 0' if positive else 'at least 0'}")
     return float(eps)
-
-
-def _fixed(x: Tensor, mean: Tensor, var: Tensor, weight: Any, bias: Any, eps: float) -> Tensor:
-    """x (N, C, S) by given statistics of each channel."""
-    return _affine((x - reshape(mean, (-1, 1))) * rsqrt(reshape(var, (-1, 1)) + eps), weight, bias)
 
 
 # ---- public ----
@@ -147,6 +114,7 @@ def _batch_norm_samples(make: Any) -> list[tuple]:
 
 
 @composed(
+    name="F.batch_norm",  # the primitives have the plain names
     reference=_batch_norm_reference,
     samples=_batch_norm_samples,
     errors=lambda make: [
@@ -201,11 +169,11 @@ def batch_norm_counting(
                    bias=bias)  # fmt: skip
     eps = _check_eps("batch_norm", eps, training)
     if not training:
-        return reshape(_fixed(planes, running_mean, running_var, weight, bias, eps), x.shape)
+        return reshape(moments.batch_norm_fixed(planes, running_mean, running_var, weight, bias, eps), x.shape)
     n = planes.shape[0] * planes.shape[2]
     if n == 1:
         raise ValueError(f"batch_norm: needs more than 1 value per channel when training, but x is {x.shape}")
-    y, mean, var = _batch_norm(planes, weight, bias, eps)
+    y, mean, var = moments.batch_norm(planes, weight, bias, eps)
     if running_mean is not None and n:
         _update(running_mean, running_var, batches, mean, var, momentum, n)
     return reshape(y, x.shape)
@@ -217,6 +185,7 @@ def _group_norm_reference(x: Any, groups: int, weight: Any = None, bias: Any = N
 
 
 @composed(
+    name="F.group_norm",
     reference=_group_norm_reference,
     samples=lambda make: [
         (make(n, c, *sizes), groups, make(c) if i % 3 else None, make(c) if i % 2 else None, 1e-5)
@@ -257,7 +226,7 @@ def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None,
     _check_vectors("group_norm", channels, x, weight=weight, bias=bias)
     if math.prod(x.shape) == groups:
         raise ValueError(f"group_norm: needs more than 1 value per group, but x is {x.shape} in {groups} groups")
-    return reshape(_group_norm(planes, weight, bias, groups, float(eps), True)[0], x.shape)
+    return reshape(moments.group_norm(planes, weight, bias, groups, True, float(eps))[0], x.shape)
 
 
 def _instance_norm_reference(
@@ -323,10 +292,10 @@ def instance_norm_counting(
     _check_vectors("instance_norm", channels, x, running_mean=running_mean, running_var=running_var, weight=weight,
                    bias=bias)  # fmt: skip
     if not use_input_stats:
-        return reshape(_fixed(planes, running_mean, running_var, weight, bias, float(eps)), x.shape)
+        return reshape(moments.batch_norm_fixed(planes, running_mean, running_var, weight, bias, float(eps)), x.shape)
     if places == 1:
         raise ValueError(f"instance_norm: needs more than 1 spatial element, but x is {x.shape}")
-    y, mean, var = _group_norm(planes, weight, bias, channels, float(eps), True)
+    y, mean, var = moments.group_norm(planes, weight, bias, channels, True, float(eps))
     if running_mean is not None and math.prod(planes.shape):
         rows = (n, channels)
         _update(running_mean, running_var, batches, fold_mean(reshape(mean, rows), (0,), False),
@@ -406,7 +375,7 @@ def layer_norm(
         ValueError: Shapes misfit.
     """
     x, rows, (weight, bias) = _as_rows("layer_norm", x, normalized_shape, weight, bias)
-    return reshape(_group_norm(rows, weight, bias, 1, float(eps), True)[0], x.shape)
+    return reshape(moments.group_norm(rows, weight, bias, 1, True, float(eps))[0], x.shape)
 
 
 def _rms_norm_reference(x: Any, shape: Any, weight: Any = None, eps: float | None = None) -> np.ndarray:
@@ -446,7 +415,7 @@ def rms_norm(x: Tensor, normalized_shape: int | Sequence[int], weight: Any = Non
     x, rows, (weight, _) = _as_rows("rms_norm", x, normalized_shape, weight, None)
     if eps is None:
         eps = np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps
-    return reshape(_group_norm(rows, weight, None, 1, float(eps), False)[0], x.shape)
+    return reshape(moments.group_norm(rows, weight, None, 1, False, float(eps))[0], x.shape)
 
 
 def _local_response_reference(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> np.ndarray:

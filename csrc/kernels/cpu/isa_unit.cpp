@@ -44,6 +44,8 @@ namespace {
 
 #include "kernels/cpu/losses.inl"
 
+#include "kernels/cpu/normalize.inl"
+
 #include "kernels/cpu/random.inl"
 
 #include "kernels/cpu/attention.inl"
@@ -69,6 +71,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.reduce = reduce::table<T>();
   k.resample = {&resample::axis_sum<T>};
   k.losses = losses::table<T>();
+  k.normalize = normalize::table<T>();
   k.random = random::table<T>();
   k.recurrent = recurrent::table<T>();
   k.roofs = roofs::table<T>();

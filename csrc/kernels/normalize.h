@@ -1,0 +1,53 @@
+// The border of the normalisation kernels (cpu/normalize.inl).
+#pragma once
+#include <cstdint>
+
+namespace pn {
+
+// Channels of dense places, in rows that are `stride` elements apart: element (r, c, p) is at r * stride + c * places +
+// p. Channels of few places are taken side by side, at most channels_together() of them in one call.
+struct Planes {
+  int64_t rows, channels, places, stride;
+};
+inline constexpr int64_t kLongPlaces = 16;
+inline constexpr int64_t kPlaneColumns = 128;
+constexpr int64_t channels_together(int64_t places) { return places < kLongPlaces ? kPlaneColumns / places : 1; }
+
+// Dense rows of n elements, each normalised by itself. A weight or bias has n elements.
+template <class T>
+struct NormRows {
+  int64_t rows, n;
+  bool centred;  // else the mean counts as 0 and the variance is the mean square
+  double eps;
+  const T *x, *weight;
+};
+
+template <class T>
+struct NormKernels {
+  // mean[c] and the biased var[c] of each channel; mean 0 and the mean square unless centred.
+  void (*moments)(const Planes&, const T* x, bool centred, T* mean, T* var);
+  // y = (x - mean[c]) * scale[c] * weight[c] + bias[c]
+  void (*scale)(const Planes&, const T* x, const T* mean, const T* scale, const T* weight, const T* bias, T* y);
+  // sums[c] = sum of dy, sums[channels + c] = sum of dy * (x - mean[c])
+  void (*sums)(const Planes&, const T* dy, const T* x, const T* mean, double* sums);
+  // dx = a[c] * dy + b[c] * (x - mean[c]) + c[c]
+  void (*back)(const Planes&, const T* dy, const T* x, const T* mean, const T* a, const T* b, const T* c, T* dx);
+  // y = (x - mean[r]) / sqrt(var[r] + eps) * weight + bias, with the statistics of each row
+  void (*rows)(const NormRows<T>&, const T* bias, T* y, T* mean, T* var);
+  // The gradient of x for those of y, mean and var; those of weight and bias are added to dweight and dbias.
+  void (*rows_back)(const NormRows<T>&, const T* dy, const T* mean, const T* var, const T* dmean, const T* dvar, T* dx,
+                    T* dweight, T* dbias);
+};
+
+// The coefficients of back() for a channel (or row) of `count` elements. e and ex: sums of e = dy * weight and of e *
+// (x - mean).
+struct NormBack {
+  double b, c;
+};
+// Static, so that no instruction set's build of it stands in for another's.
+static inline NormBack norm_back(double count, bool centred, double scale, double e, double ex, double dmean,
+                                 double dvar) {
+  return {(2 * dvar - scale * scale * scale * ex) / count, centred ? (dmean - scale * e) / count : 0.0};
+}
+
+}  // namespace pn

@@ -1,0 +1,428 @@
+// Normalisation of x (N, C, S) by mean and variance: of each channel over the batch (`batch_norm`) or as they are given
+// (`batch_norm_fixed`), or of groups of channels of each row (`group_norm`; one group is layer normalisation), their
+// gradients, and the update of running statistics.
+//
+// Statistics are outputs, so that the gradients need no second pass for them, and have gradients of their own. Work is
+// split by the shape alone: a channel is one task's, and so are the rows of a block.
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "core/cpu.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+#include "ops/op.h"
+
+namespace pn {
+namespace {
+
+constexpr int64_t kTask = int64_t{1} << 14;  // elements per task
+constexpr int64_t kRowBlocks = 64;           // partial sums of the gradients of weight and bias, at most
+
+struct Sizes {
+  int64_t n, c, s;
+  explicit Sizes(const Array& x) : n(x.shape[0]), c(x.shape[1]), s(x.shape[2]) {}
+  int64_t all() const { return n * c * s; }
+};
+
+// f(low, high) on ranges of [0, units), by threads if there is enough work.
+template <class F>
+void over_units(int64_t units, int64_t elements_per_unit, const F& f) {
+  if (units * elements_per_unit < 2 * kTask) return f(int64_t{0}, units);
+  const int64_t per_task = elements_per_unit >= kTask ? 1 : kTask / elements_per_unit;
+  parallel_for((units + per_task - 1) / per_task, [&](int64_t t) {
+    const int64_t low = t * per_task;
+    f(low, low + per_task < units ? low + per_task : units);
+  });
+}
+
+// f(first, channels) on channels that the kernels take together, all of [0, c).
+template <class F>
+void over_channels(const Sizes& z, const F& f) {
+  const int64_t together = channels_together(z.s), panels = (z.c + together - 1) / together;
+  over_units(panels, z.n * z.s * together, [&](int64_t low, int64_t high) {
+    for (int64_t p = low; p < high; ++p) {
+      const int64_t first = p * together;
+      f(first, first + together < z.c ? together : z.c - first);
+    }
+  });
+}
+
+// A vector of c values; the given one if there is no array.
+template <class T>
+struct Vector {
+  Array given;
+  std::unique_ptr<T[]> made;
+  const T* p;
+  Vector(const Array* a, int64_t c, T otherwise) {
+    if (a) {
+      given = as_contiguous(*a);
+      p = given.ptr<T>();
+      return;
+    }
+    made.reset(new T[static_cast<size_t>(c)]);
+    for (int64_t i = 0; i < c; ++i) made[static_cast<size_t>(i)] = otherwise;
+    p = made.get();
+  }
+};
+
+template <class T>
+void fill(const Array& a, T value) {
+  for (int64_t i = 0; i < a.size(); ++i) a.ptr<T>()[i] = value;
+}
+
+double inverse_deviation(double var, double eps) { return 1 / std::sqrt(var + eps); }
+
+// ---- checks ----
+
+void check_x(const OpCall& call, int input) {
+  require_float(call, input, "x");
+  if (call.in[input]->ndim != 3)
+    fail<ValueError>(call.op->name, ": x must be (N, C, S), got ", shape_text(*call.in[input]));
+}
+
+void check_vector(const OpCall& call, int input, const char* what, int64_t size) {
+  const Array* a = call.in[input];
+  if (a && (a->ndim != 1 || a->shape[0] != size))
+    fail<ValueError>(call.op->name, ": ", what, " has shape ", shape_text(*a), " but x needs (", size, ",)");
+}
+
+int64_t groups_of(const OpCall& call, int64_t channels) {
+  const int64_t groups = call.attributes.ints[0];
+  if (groups < 1 || channels % groups)
+    fail<ValueError>(call.op->name, ": groups is ", groups, " but must divide the ", channels, " channels");
+  return groups;
+}
+
+// The outputs y, mean, var of a forward op with `statistics` means.
+void describe_normalized(OpCall& call, int64_t statistics) {
+  const Array& x = *call.in[0];
+  check_vector(call, 1, "weight", x.shape[1]);
+  check_vector(call, 2, "bias", x.shape[1]);
+  call.out[0].describe(x.dtype, 3, x.shape);
+  for (int i = 1; i < 3; ++i) call.out[i].describe(x.dtype, 1, &statistics);
+}
+
+// The outputs dx, dweight, dbias of a backward op: dy, x, weight, mean, var, dmean, dvar.
+void describe_gradients(OpCall& call, int64_t statistics) {
+  const Array &dy = *call.in[0], &x = *call.in[1];
+  if (!dy.same_shape(x))
+    fail<ValueError>(call.op->name, ": x is ", shape_text(x), ", so the gradient of y is, too; got ", shape_text(dy));
+  const char* names[] = {"mean", "var", "dmean", "dvar"};
+  check_vector(call, 2, "weight", x.shape[1]);
+  for (int i = 0; i < 4; ++i) check_vector(call, 3 + i, names[i], statistics);
+  call.out[0].describe(x.dtype, 3, x.shape);
+  for (int i = 1; i < 3; ++i) call.out[i].describe(x.dtype, 1, &x.shape[1]);
+}
+
+void infer_batch_norm(OpCall& call) {
+  check_x(call, 0);
+  describe_normalized(call, call.in[0]->shape[1]);
+}
+void infer_batch_norm_fixed(OpCall& call) {
+  check_x(call, 0);
+  const Array& x = *call.in[0];
+  const char* names[] = {"mean", "var", "weight", "bias"};
+  for (int i = 0; i < 4; ++i) check_vector(call, 1 + i, names[i], x.shape[1]);
+  call.out[0].describe(x.dtype, 3, x.shape);
+}
+void infer_batch_norm_backward(OpCall& call) {
+  check_x(call, 1);
+  describe_gradients(call, call.in[1]->shape[1]);
+}
+void infer_group_norm(OpCall& call) {
+  check_x(call, 0);
+  const Sizes z(*call.in[0]);
+  describe_normalized(call, z.n * groups_of(call, z.c));
+}
+void infer_group_norm_backward(OpCall& call) {
+  check_x(call, 1);
+  const Sizes z(*call.in[1]);
+  describe_gradients(call, z.n * groups_of(call, z.c));
+}
+
+// ---- over the batch ----
+
+template <class T>
+void batch_norm(const OpCall& call) {
+  const Array x = as_contiguous(*call.in[0]);
+  const Sizes z(x);
+  const double eps = call.attributes.reals[0];
+  const Vector<T> weight(call.in[1], z.c, 1), bias(call.in[2], z.c, 0);
+  T *mean = call.out[1].ptr<T>(), *var = call.out[2].ptr<T>();
+  if (z.n * z.s == 0) {
+    for (int i = 1; i < 3; ++i) fill(call.out[i], std::numeric_limits<T>::quiet_NaN());
+    return;
+  }
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  over_channels(z, [&](int64_t c, int64_t channels) {
+    const Planes planes{z.n, channels, z.s, z.c * z.s};
+    k.moments(planes, x.ptr<T>() + c * z.s, true, mean + c, var + c);
+    T factor[kPlaneColumns];
+    for (int64_t i = 0; i < channels; ++i)
+      factor[i] = static_cast<T>(inverse_deviation(static_cast<double>(var[c + i]), eps));
+    k.scale(planes, x.ptr<T>() + c * z.s, mean + c, factor, weight.p + c, bias.p + c, call.out[0].ptr<T>() + c * z.s);
+  });
+}
+
+// Calls f(channel, channels, planes) for the channels of one group, in pieces that the kernels take together.
+template <class F>
+void over_group(int64_t channels, int64_t places, const F& f) {
+  const int64_t together = places < kLongPlaces ? channels_together(places) : kPlaneColumns;
+  for (int64_t c = 0; c < channels; c += together) {
+    const int64_t n = c + together < channels ? together : channels - c;
+    f(c, n, Planes{1, n, places, 0});
+  }
+}
+
+// By given statistics: batch elements are tasks of their own.
+template <class T>
+void batch_norm_fixed(const OpCall& call) {
+  const Array x = as_contiguous(*call.in[0]);
+  const Sizes z(x);
+  if (z.all() == 0) return;
+  const Vector<T> mean(call.in[1], 0, 0), var(call.in[2], 0, 0), weight(call.in[3], z.c, 1), bias(call.in[4], z.c, 0);
+  std::unique_ptr<T[]> factor(new T[static_cast<size_t>(z.c)]);
+  for (int64_t c = 0; c < z.c; ++c)
+    factor[static_cast<size_t>(c)] =
+        static_cast<T>(inverse_deviation(static_cast<double>(var.p[c]), call.attributes.reals[0]));
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  over_units(z.n, z.c * z.s, [&](int64_t low, int64_t high) {
+    over_group(z.c, z.s, [&](int64_t c, int64_t channels, Planes planes) {
+      const int64_t at = low * z.c * z.s + c * z.s;
+      planes = {high - low, channels, z.s, z.c * z.s};
+      k.scale(planes, x.ptr<T>() + at, mean.p + c, factor.get() + c, weight.p + c, bias.p + c,
+              call.out[0].ptr<T>() + at);
+    });
+  });
+}
+
+// Operands of a backward op, dense.
+template <class T>
+struct Backward {
+  Sizes z;
+  Vector<T> dy, x, weight, mean, var, dmean, dvar;
+  explicit Backward(const OpCall& call)
+      : z(*call.in[1]),
+        dy(call.in[0], 0, 0),
+        x(call.in[1], 0, 0),
+        weight(call.in[2], z.c, 1),
+        mean(call.in[3], 0, 0),
+        var(call.in[4], 0, 0),
+        dmean(call.in[5], statistics(call), 0),
+        dvar(call.in[6], statistics(call), 0) {}
+
+ private:
+  static int64_t statistics(const OpCall& call) { return call.in[3]->shape[0]; }
+};
+
+template <class T>
+void batch_norm_backward(const OpCall& call) {
+  const Backward<T> b(call);
+  const Sizes& z = b.z;
+  const double eps = call.attributes.reals[0], count = static_cast<double>(z.n * z.s);
+  T *dweight = call.out[1].ptr<T>(), *dbias = call.out[2].ptr<T>();
+  if (z.n * z.s == 0) {
+    for (int i = 1; i < 3; ++i) fill(call.out[i], T(0));
+    return;
+  }
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  over_channels(z, [&](int64_t c, int64_t channels) {
+    const Planes planes{z.n, channels, z.s, z.c * z.s};
+    const T *dy = b.dy.p + c * z.s, *x = b.x.p + c * z.s;
+    double sums[2 * kPlaneColumns];
+    T kx[kPlaneColumns], kd[kPlaneColumns], k1[kPlaneColumns];
+    k.sums(planes, dy, x, b.mean.p + c, sums);
+    for (int64_t i = 0; i < channels; ++i) {
+      const double w = static_cast<double>(b.weight.p[c + i]), e = sums[i], ex = sums[channels + i];
+      const double factor = inverse_deviation(static_cast<double>(b.var.p[c + i]), eps);
+      const NormBack back = norm_back(count, true, factor, w * e, w * ex, static_cast<double>(b.dmean.p[c + i]),
+                                      static_cast<double>(b.dvar.p[c + i]));
+      kd[i] = static_cast<T>(factor * w);
+      kx[i] = static_cast<T>(back.b);
+      k1[i] = static_cast<T>(back.c);
+      dweight[c + i] = static_cast<T>(factor * ex);
+      dbias[c + i] = static_cast<T>(e);
+    }
+    k.back(planes, dy, x, b.mean.p + c, kd, kx, k1, call.out[0].ptr<T>() + c * z.s);
+  });
+}
+
+// ---- over groups of channels of each row ----
+
+template <class T>
+void group_norm(const OpCall& call) {
+  const Array x = as_contiguous(*call.in[0]);
+  const Sizes z(x);
+  const int64_t groups = call.attributes.ints[0], channels = z.c / groups, row = channels * z.s;
+  const bool centred = call.attributes.ints[1] != 0;
+  const double eps = call.attributes.reals[0];
+  const Vector<T> weight(call.in[1], z.c, 1), bias(call.in[2], z.c, 0);
+  T *mean = call.out[1].ptr<T>(), *var = call.out[2].ptr<T>(), *y = call.out[0].ptr<T>();
+  if (z.all() == 0) {
+    for (int i = 1; i < 3; ++i) fill(call.out[i], std::numeric_limits<T>::quiet_NaN());
+    return;
+  }
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  over_units(z.n * groups, row, [&](int64_t low, int64_t high) {
+    if (z.s == 1 && groups == 1)
+      return k.rows({high - low, row, centred, eps, x.ptr<T>() + low * row, weight.p}, bias.p, y + low * row,
+                    mean + low, var + low);
+    for (int64_t r = low; r < high; ++r) {
+      const T* from = x.ptr<T>() + r * row;
+      const int64_t first = r % groups * channels;
+      if (z.s == 1) {
+        k.rows({1, row, centred, eps, from, weight.p + first}, bias.p + first, y + r * row, mean + r, var + r);
+        continue;
+      }
+      k.moments({1, 1, row, 0}, from, centred, mean + r, var + r);
+      T means[kPlaneColumns], factors[kPlaneColumns];
+      for (int64_t i = 0; i < kPlaneColumns; ++i) {
+        means[i] = mean[r];
+        factors[i] = static_cast<T>(inverse_deviation(static_cast<double>(var[r]), eps));
+      }
+      over_group(channels, z.s, [&](int64_t c, int64_t, const Planes& planes) {
+        k.scale(planes, from + c * z.s, means, factors, weight.p + first + c, bias.p + first + c,
+                y + r * row + c * z.s);
+      });
+    }
+  });
+}
+
+// One row (a group of a batch element) backward; adds to the gradients of its channels' weight and bias.
+template <class T>
+void group_back(const Backward<T>& b, int64_t r, int64_t channels, int64_t first, bool centred, double eps, T* dx,
+                T* dweight, T* dbias) {
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  const int64_t s = b.z.s, row = channels * s;
+  const T *dy = b.dy.p + r * row, *x = b.x.p + r * row, *w = b.weight.p + first;
+  const double factor = inverse_deviation(static_cast<double>(b.var.p[r]), eps);
+  double e = 0, ex = 0, sums[2 * kPlaneColumns];
+  T mean[kPlaneColumns], kd[kPlaneColumns], kx[kPlaneColumns], k1[kPlaneColumns];
+  for (T& m : mean) m = centred ? b.mean.p[r] : T(0);
+  over_group(channels, s, [&](int64_t c, int64_t n, const Planes& planes) {
+    k.sums(planes, dy + c * s, x + c * s, mean, sums);
+    for (int64_t i = 0; i < n; ++i) {
+      e += static_cast<double>(w[c + i]) * sums[i];
+      ex += static_cast<double>(w[c + i]) * sums[n + i];
+      dweight[c + i] += static_cast<T>(factor * sums[n + i]);
+      dbias[c + i] += static_cast<T>(sums[i]);
+    }
+  });
+  const NormBack back = norm_back(static_cast<double>(row), centred, factor, e, ex, static_cast<double>(b.dmean.p[r]),
+                                  static_cast<double>(b.dvar.p[r]));
+  for (int64_t i = 0; i < kPlaneColumns; ++i) kx[i] = static_cast<T>(back.b), k1[i] = static_cast<T>(back.c);
+  over_group(channels, s, [&](int64_t c, int64_t n, const Planes& planes) {
+    for (int64_t i = 0; i < n; ++i) kd[i] = static_cast<T>(factor * static_cast<double>(w[c + i]));
+    k.back(planes, dy + c * s, x + c * s, mean, kd, kx, k1, dx + r * row + c * s);
+  });
+}
+
+template <class T>
+void group_norm_backward(const OpCall& call) {
+  const Backward<T> b(call);
+  const Sizes& z = b.z;
+  const int64_t groups = call.attributes.ints[0], channels = z.c / groups, row = channels * z.s;
+  const bool centred = call.attributes.ints[1] != 0;
+  const double eps = call.attributes.reals[0];
+  for (int i = 1; i < 3; ++i) fill(call.out[i], T(0));
+  if (z.all() == 0) return;
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  T* dx = call.out[0].ptr<T>();
+  // Blocks of batch elements: each sums the gradients of weight and bias for itself.
+  const int64_t element = z.c * z.s, least = (z.n + kRowBlocks - 1) / kRowBlocks, wanted = kTask / element;
+  const int64_t per_block = wanted > least ? wanted : least, blocks = (z.n + per_block - 1) / per_block;
+  std::unique_ptr<T[]> partial(new T[static_cast<size_t>(2 * z.c * blocks)]());
+  const auto block = [&](int64_t t) {
+    T *dweight = partial.get() + 2 * z.c * t, *dbias = dweight + z.c;
+    const int64_t low = t * per_block, high = low + per_block < z.n ? low + per_block : z.n;
+    const auto rows = [&](int64_t r, int64_t count, int64_t first) {
+      k.rows_back({count, row, centred, eps, b.x.p + r * row, b.weight.p + first}, b.dy.p + r * row, b.mean.p + r,
+                  b.var.p + r, b.dmean.p + r, b.dvar.p + r, dx + r * row, dweight + first, dbias + first);
+    };
+    if (z.s == 1 && groups == 1) return rows(low, high - low, 0);
+    for (int64_t r = low * groups; r < high * groups; ++r) {
+      const int64_t first = r % groups * channels;
+      if (z.s == 1)
+        rows(r, 1, first);
+      else
+        group_back(b, r, channels, first, centred, eps, dx, dweight + first, dbias + first);
+    }
+  };
+  if (z.all() < 2 * kTask)
+    for (int64_t t = 0; t < blocks; ++t) block(t);
+  else
+    parallel_for(blocks, block);
+  for (int64_t t = 0; t < blocks; ++t)
+    for (int64_t c = 0; c < z.c; ++c) {
+      call.out[1].ptr<T>()[c] += partial[static_cast<size_t>(2 * z.c * t + c)];
+      call.out[2].ptr<T>()[c] += partial[static_cast<size_t>(2 * z.c * t + z.c + c)];
+    }
+}
+
+// ---- running statistics: running_mean, running_var, batches, mean, var; attributes (count, cumulative, momentum) ----
+
+void infer_update(OpCall& call) {
+  const Array& running = *call.in[0];
+  const char* names[] = {"running_mean", "running_var", "batches", "mean", "var"};
+  require_float(call, 0, "running_mean");
+  for (int i : {1, 3, 4})
+    if (call.in[i]->dtype != running.dtype || !call.in[i]->same_shape(running))
+      fail<ValueError>(call.op->name, ": ", names[i], " is ", dtype_name(call.in[i]->dtype), " ",
+                       shape_text(*call.in[i]), " but running_mean is ", dtype_name(running.dtype), " ",
+                       shape_text(running), "; they must agree");
+  if (running.ndim != 1) fail<ValueError>(call.op->name, ": running_mean must be (C,), got ", shape_text(running));
+  if (const Array* batches = call.in[2]; batches && (batches->dtype != DType::Int64 || batches->size() != 1))
+    fail<ValueError>(call.op->name, ": the count of batches must be one int64, got ", dtype_name(batches->dtype), " ",
+                     shape_text(*batches));
+  if (call.attributes.ints[1] && !call.in[2])
+    fail<ValueError>(call.op->name, ": a mean over all batches needs their count");
+}
+
+template <class T>
+void move_towards(const Array& running, const Array& now, double factor, double share) {
+  T* to = running.ptr<T>();
+  const T* from = now.ptr<T>();
+  for (int64_t c = 0; c < running.shape[0]; ++c) {
+    T& r = to[c * running.strides[0]];
+    r = static_cast<T>((1 - share) * static_cast<double>(r) +
+                       share * factor * static_cast<double>(from[c * now.strides[0]]));
+  }
+}
+
+template <class T>
+void update(const OpCall& call) {
+  double share = call.attributes.reals[0];
+  if (call.in[2]) {
+    const int64_t batches = ++*call.in[2]->ptr<int64_t>();
+    if (call.attributes.ints[1]) share = 1 / static_cast<double>(batches);
+  }
+  const double count = static_cast<double>(call.attributes.ints[0]);
+  move_towards<T>(*call.in[0], *call.in[3], 1, share);
+  move_towards<T>(*call.in[1], *call.in[4], count / (count - 1), share);  // the unbiased variance
+}
+
+template <void (*f32)(const OpCall&), void (*f64)(const OpCall&), int input>
+void by_type(const OpCall& call) {
+  call.in[input]->dtype == DType::Float64 ? f64(call) : f32(call);
+}
+
+}  // namespace
+
+const OpList& normalize_ops() {
+  static const OpList ops = {
+      {"batch_norm", 3, 3, kPlain, infer_batch_norm, by_type<batch_norm<float>, batch_norm<double>, 0>},
+      {"batch_norm_fixed", 5, 1, kPlain, infer_batch_norm_fixed,
+       by_type<batch_norm_fixed<float>, batch_norm_fixed<double>, 0>},
+      {"batch_norm_backward", 7, 3, kPlain, infer_batch_norm_backward,
+       by_type<batch_norm_backward<float>, batch_norm_backward<double>, 1>},
+      {"group_norm", 3, 3, kPlain, infer_group_norm, by_type<group_norm<float>, group_norm<double>, 0>},
+      {"group_norm_backward", 7, 3, kPlain, infer_group_norm_backward,
+       by_type<group_norm_backward<float>, group_norm_backward<double>, 1>},
+      {"update_running_", 5, 0, kInPlace | kAnyTypes, infer_update, by_type<update<float>, update<double>, 0>, 7},
+  };
+  return ops;
+}
+
+}  // namespace pn
