@@ -13,7 +13,17 @@ from ..models.dense import batchwise
 from ..models.mlp import MLP
 from ..tensor import Tensor
 from .base import ClassifierMixin, RegressorMixin
-from .checks import Interval, Kind, OneOf, check_classes, check_rows, check_target, class_weights
+from .checks import (
+    NOT_NEGATIVE,
+    POSITIVE_COUNT,
+    Interval,
+    Kind,
+    OneOf,
+    check_classes,
+    check_rows,
+    check_target,
+    class_weights,
+)
 from .training import ACTIVATION, ONE_ACTIVATION, NetworkEstimator, translated
 
 _PARAMETERS = """
@@ -21,7 +31,9 @@ _PARAMETERS = """
     :class:`pyneural.models.MLP`, or a list with one for each hidden layer; ``dropout``, the probability with which a
     hidden unit is dropped in training; ``init``, how the layers start; solver "adamw"; ``dtype`` of the network, that
     of X if None, so that float32 rows are trained in float32. ``fit`` takes ``sample_weight`` and ``validation_data``.
-    ``verbose`` draws a line of progress. Solver "lbfgs" and learning rate "invscaling" are not there.
+    ``verbose`` draws a line of progress. Solver "lbfgs" is :class:`pyneural.optim.LBFGS` with a line search on all rows
+    at once, for small data: it ends when no entry of the gradient is above ``tol``, or after ``max_iter`` iterations or
+    ``max_fun`` evaluations; its loss has no chance in it, so that ``dropout`` must be 0.
 
     With validation data, or a share of the rows set apart by ``early_stopping``, the loss on them is recorded after
     each epoch, training ends when it has not improved by ``tol`` for ``n_iter_no_change`` epochs, and the best weights
@@ -43,6 +55,9 @@ class _Perceptron(NetworkEstimator):
         **NetworkEstimator._training_constraints,
         "hidden_layer_sizes": (Interval(Integral, 1), Kind((tuple, list, np.ndarray), "a list of sizes")),
         "activation": ACTIVATION,
+        "solver": (OneOf(("adam", "adamw", "sgd", "lbfgs")),),
+        "power_t": (NOT_NEGATIVE,),
+        "max_fun": (POSITIVE_COUNT,),
         "dropout": (Interval(Real, 0, 1, "left"),),
         "init": (
             OneOf((None, "sklearn", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal")),
@@ -63,6 +78,7 @@ class _Perceptron(NetworkEstimator):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: Any = None,
@@ -77,6 +93,7 @@ class _Perceptron(NetworkEstimator):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: int = 10,
+        max_fun: int = 15000,
         dropout: float = 0.0,
         init: Any = "sklearn",
         dtype: Any = None,
@@ -88,6 +105,7 @@ class _Perceptron(NetworkEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
         self.max_iter = max_iter
         self.shuffle = shuffle
         self.random_state = random_state
@@ -102,11 +120,16 @@ class _Perceptron(NetworkEstimator):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
         self.dropout = dropout
         self.init = init
         self.dtype = dtype
 
     def _network(self, inputs: int, outputs: int, dtype: np.dtype[Any]) -> MLP:
+        if self.solver == "lbfgs" and self.dropout > 0:
+            raise ValueError(
+                f"{type(self).__name__}: solver 'lbfgs' needs a loss without chance, but dropout is {self.dropout:g}"
+            )
         sizes = self.hidden_layer_sizes
         hidden: list[Any] = [sizes] if isinstance(sizes, Integral) else list(sizes)
         return MLP(
@@ -116,6 +139,13 @@ class _Perceptron(NetworkEstimator):
             init=self.init,
             dtype=dtype,
         )
+
+    def _require_steps(self) -> None:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                f"{type(self).__name__}: partial_fit takes steps on batches, which solver 'lbfgs' does not; choose "
+                "'adam', 'adamw' or 'sgd'"
+            )
 
     def _apart(self, rows: int, codes: np.ndarray | None) -> np.ndarray:
         """Numbers of the rows that early stopping sets apart: of each class its share, if classes are given."""
@@ -188,6 +218,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: Any = None,
@@ -202,6 +233,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: int = 10,
+        max_fun: int = 15000,
         dropout: float = 0.0,
         init: Any = "sklearn",
         dtype: Any = None,
@@ -215,6 +247,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
             batch_size=batch_size,
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
+            power_t=power_t,
             max_iter=max_iter,
             shuffle=shuffle,
             random_state=random_state,
@@ -229,6 +262,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
             beta_2=beta_2,
             epsilon=epsilon,
             n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
             dropout=dropout,
             init=init,
             dtype=dtype,
@@ -276,6 +310,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """One epoch on these rows. The first call must name all classes, unless y holds them. Returns self."""
+        self._require_steps()
         first = not hasattr(self, "_model")
         rows = self._start(X, reset=first)
         found, codes = check_classes(y, type(self).__name__, len(rows))
@@ -407,6 +442,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on these rows. Returns self."""
+        self._require_steps()
         first = not hasattr(self, "_model")
         rows = self._start(X, reset=first)
         target = self._columns(check_target(y, type(self).__name__, len(rows), several=True))

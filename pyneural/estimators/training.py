@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import nn, optim, random
+from .. import nn, ops, optim, random
 from ..callbacks import Callback
+from ..compiling import compile
 from ..models.dense import ACTIVATIONS
-from ..tensor import Tensor
+from ..tensor import Tensor, as_tensor
 from ..training import Trainer
 from .base import Estimator
 from .checks import (
@@ -54,17 +55,30 @@ class Watch(Callback):
         tol: What counts as better must beat the best by more than this.
         patience: Epochs without improvement that are borne.
         divide: Divide the step by 5 instead of ending, until it is below 1e-6.
+        fall: The step after an epoch as a function of the rows seen so far, or None.
         keep: Give the model the weights of its best epoch at the end.
     """
 
-    def __init__(self, monitor: str, tol: float, patience: float, divide: bool, keep: bool) -> None:
+    def __init__(
+        self,
+        monitor: str,
+        tol: float,
+        patience: float,
+        divide: bool,
+        keep: bool,
+        fall: Callable[[int], float] | None = None,
+    ) -> None:
         self.monitor, self.tol, self.patience, self.divide, self.keep = monitor, tol, patience, divide, keep
+        self.fall = fall
         self.best, self.best_epoch, self.settled = math.inf, -1, False
         self._bad = 0
         self._weights: dict[str, np.ndarray] | None = None
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         value = logs[self.monitor]
+        if self.fall is not None:
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = self.fall(epoch + 1)
         self._bad = 0 if value < self.best - self.tol else self._bad + 1
         if value < self.best:
             self.best, self.best_epoch = value, epoch
@@ -83,6 +97,52 @@ class Watch(Callback):
         if self._weights is not None:
             trainer.model.load_state_dict(self._weights)
             self._weights = None
+
+
+class WholeTrainer(Trainer):
+    """Trains by L-BFGS on all rows at once: an epoch is one of its iterations.
+
+    Args:
+        decay: Half of it times the squared weights (not the biases) is added to the loss.
+    """
+
+    optimizer: optim.LBFGS
+
+    def __init__(self, model: nn.Module, loss: Any, optimizer: optim.LBFGS, metrics: Any, decay: float) -> None:
+        super().__init__(model, loss, optimizer, metrics)
+        self._decay = decay
+        self._weights = [p for p in model.parameters() if p.ndim > 1]
+
+    def _begin(self, x: Tensor, target: Tensor) -> Iterator[float]:
+        def objective(x: Tensor, target: Tensor) -> Tensor:
+            self.optimizer.zero_grad()
+            loss = self.loss(self.model(x), target)
+            for w in self._weights:
+                loss = loss + 0.5 * self._decay * ops.square(w).sum()
+            loss.backward()
+            return loss
+
+        compiled = compile(objective)
+        self._found = self.optimizer.iterations(lambda: compiled(x, target))
+        return self._found
+
+    def _epoch(
+        self, feed: Any, session: Any, epoch: int, listeners: Any, interrupt: Any, bar: Any, on_nan: str, *_: Any
+    ) -> dict[str, float]:
+        if epoch == 0:
+            batch = feed.gather(np.arange(feed.rows))
+            x, target = as_tensor(batch[0]), as_tensor(batch[1])
+            self._first = self.optimizer.func_evals
+            loss = next(self._begin(x, target))
+            if not math.isfinite(loss):
+                self._not_finite(loss, x, target, epoch, on_nan)
+            self._loss = loss
+        self._loss = next(self._found, self._loss)
+        used = self.optimizer.func_evals - self._first
+        self.stopping = self.optimizer.done or used >= self.optimizer.param_groups[0]["max_eval"]
+        session.note(session.done, np.array([[self._loss]]))
+        bar.batch(self._loss)
+        return self._means(feed, session.values)
 
 
 class NetworkEstimator(Estimator):
@@ -117,12 +177,14 @@ class NetworkEstimator(Estimator):
     epsilon: float
     n_iter_no_change: int
     dtype: Any
+    power_t: float = 0.5
+    max_fun: int = 15000
 
     _training_constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         "solver": (OneOf(("adam", "adamw", "sgd")),),
         "alpha": (NOT_NEGATIVE,),
         "batch_size": (OneOf(("auto",)), POSITIVE_COUNT),
-        "learning_rate": (OneOf(("constant", "adaptive")),),
+        "learning_rate": (OneOf(("constant", "adaptive", "invscaling")),),
         "learning_rate_init": (POSITIVE,),
         "max_iter": (POSITIVE_COUNT,),
         "shuffle": (BOOLEAN,),
@@ -154,6 +216,15 @@ class NetworkEstimator(Estimator):
         if others:
             groups.append({"params": others, "weight_decay": 0.0})
         lr = float(self.learning_rate_init)
+        if self.solver == "lbfgs":
+            return optim.LBFGS(
+                model.parameters(),
+                max_iter=self.max_iter,
+                max_eval=self.max_fun,
+                tolerance_grad=self.tol,
+                history_size=10,
+                line_search_fn="strong_wolfe",
+            )
         if self.solver == "sgd":
             nesterov = bool(self.nesterovs_momentum and self.momentum > 0)
             return optim.SGD(groups, lr=lr, momentum=float(self.momentum), nesterov=nesterov)
@@ -161,6 +232,8 @@ class NetworkEstimator(Estimator):
         return kind(groups, lr=lr, betas=(float(self.beta_1), float(self.beta_2)), eps=float(self.epsilon))
 
     def _batch(self, rows: int) -> int:
+        if self.solver == "lbfgs":
+            return rows
         return min(200, rows) if self.batch_size == "auto" else min(int(self.batch_size), rows)
 
     def _train(
@@ -190,10 +263,21 @@ class NetworkEstimator(Estimator):
                 self._moments = self._optimizer(self._model, *self._size)
                 self.loss_curve_, self.validation_loss_curve_, self.seconds_ = [], [], []
                 self.best_loss_, self.n_iter_, self.t_ = math.inf, 0, 0
-            trainer = Trainer(self._model, loss(self._model), self._moments, metrics)
             watched = validation is not None
             patience = math.inf if going_on else self.n_iter_no_change
-            watch = Watch("val_loss" if watched else "loss", self.tol, patience, self._divides(), watched)
+            if self.solver == "lbfgs":
+                self._moments = moments = self._optimizer(self._model, *self._size)  # of these rows alone
+                assert isinstance(moments, optim.LBFGS)
+                decay = self.alpha / (n if total is None else total)
+                trainer: Trainer = WholeTrainer(self._model, loss(self._model), moments, metrics, decay)
+                patience = patience if watched else math.inf  # the gradient decides
+            else:
+                trainer = Trainer(self._model, loss(self._model), self._moments, metrics)
+            fall = None
+            if self.solver == "sgd" and self.learning_rate == "invscaling":
+                seen, first, power = self.t_, float(self.learning_rate_init), float(self.power_t)
+                fall = lambda epochs: first / (seen + epochs * n + 1) ** power  # noqa: E731
+            watch = Watch("val_loss" if watched else "loss", self.tol, patience, self._divides(), watched, fall)
             history = trainer.fit(
                 x,
                 y,
@@ -213,7 +297,10 @@ class NetworkEstimator(Estimator):
         self.best_loss_ = min(self.best_loss_, watch.best)
         self.n_iter_ += history.epochs
         self.t_ += history.epochs * n
-        if not going_on and not watch.settled and not history.interrupted and history.epochs == self.max_iter:
+        limited = history.epochs == self.max_iter
+        if isinstance(trainer, WholeTrainer):
+            limited = not trainer.optimizer.done
+        if not going_on and not watch.settled and not history.interrupted and limited:
             warnings.warn(
                 f"{type(self).__name__}: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 f"converged yet: the {watch.monitor} still changes by more than tol={self.tol:g}",

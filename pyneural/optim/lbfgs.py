@@ -46,6 +46,10 @@ class LBFGS(Optimizer):
         history_size: How many pairs of s and y are kept.
         line_search_fn: None or "strong_wolfe".
 
+    Attributes:
+        n_iter, func_evals: Iterations and evaluations of all calls so far.
+        done: Whether the last call was ended by a tolerance, not by a limit.
+
     Raises:
         ValueError: There are several groups, or a setting is out of range.
 
@@ -105,6 +109,7 @@ class LBFGS(Optimizer):
         self._last: _Point | None = None  # where the last move began
         self._scale = 1.0
         self.n_iter = self.func_evals = 0
+        self.done = False
 
     # ---- stepping ----
 
@@ -124,14 +129,16 @@ class LBFGS(Optimizer):
         group = self.param_groups[0]
         lr, evaluations = float(group["lr"]), self.func_evals
         loss, gradient = self._evaluate(closure)
+        self.done = not _largest(gradient) > group["tolerance_grad"]
         yield loss
         for number in range(int(group["max_iter"])):
-            if not _largest(gradient) > group["tolerance_grad"]:
+            if self.done or self.func_evals - evaluations >= group["max_eval"]:
                 return
             direction = self._next_direction(loss, gradient)
             slope = _dot(gradient, direction)
             t = lr if self.n_iter > 1 else min(1.0, 1.0 / float(ops.abs(gradient).sum().item())) * lr
             if slope > -group["tolerance_change"]:
+                self.done = True
                 return
             start = parameters_to_vector(self._parameters).detach()
             self._last = _Point(0.0, loss, gradient, slope)
@@ -155,13 +162,12 @@ class LBFGS(Optimizer):
                 self._move(start, direction, found.t)
                 moved, loss, gradient = found.t, found.loss, found.gradient
             self._step_size = moved
-            yield loss
-            if (
-                self.func_evals - evaluations >= group["max_eval"]
+            self.done = (
+                not _largest(gradient) > group["tolerance_grad"]
                 or largest * moved <= group["tolerance_change"]
                 or not abs(loss - self._last.loss) >= group["tolerance_change"]
-            ):
-                return
+            )
+            yield loss
 
     def _evaluate(self, closure: Callable[[], Any]) -> tuple[float, Tensor]:
         """The loss and its gradient as a vector."""
