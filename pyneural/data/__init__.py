@@ -1,4 +1,4 @@
-"""Data sets, the IDX reader, and mini-batches.
+"""Data sets, the IDX reader, mini-batches, and texts as numbers.
 
 The embedded :func:`digits` need no download. :func:`mnist` and :func:`fashion_mnist` are read from a local folder
 (``PYNEURAL_DATA``), the cache folder, or fetched by :func:`download`.
@@ -30,6 +30,11 @@ from .idx import encode_idx as encode_idx
 from .idx import read_idx as read_idx
 from .idx import write_idx as write_idx
 from .statistics import mnist_anchors as mnist_anchors
+from .text import TextBatch as TextBatch
+from .text import TextBatches as TextBatches
+from .text import Vocabulary as Vocabulary
+from .text import characters as characters
+from .text import words as words
 
 if TYPE_CHECKING:
     from .downloads import DownloadError as DownloadError
