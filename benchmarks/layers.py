@@ -85,6 +85,8 @@ def layers(quick: bool) -> Iterator[Job]:
     yield job("max pool 3x3 / 2, 64x56x56, batch 16", lambda nn: nn.MaxPool2d(3, 2, 1), values(16, 64, 56, 56), 2.0)
     for mode, goal in (("bicubic", 2.0), ("bilinear", 2.0), ("nearest", 1.0)):
         yield job(f"{mode} x2, 20x6x6", upsample(mode), values(64, 20, 6, 6), goal)
+    words = np.random.default_rng(0).integers(0, 10_000, (64, 50))
+    yield job("embedding 10,000x64, 64x50 words", lambda nn: nn.Embedding(10_000, 64), words, 1.0)
     yield job("bicubic x2, 3x128x128, batch 4", upsample("bicubic"), values(4, 3, 128, 128), 2.0)
 
 

@@ -119,12 +119,14 @@ def test_second_derivatives():
 def test_replayed_step_has_the_same_bits(settings):
     def make():
         words, bags = nn.Embedding(9, 4, **settings), nn.EmbeddingBag(9, 4, mode="mean", **settings)
-        parameters = [*words.parameters(), *bags.parameters()]
+        most = nn.EmbeddingBag(9, 4, mode="max", include_last_offset=True)
+        parameters = [p for layer in (words, bags, most) for p in layer.parameters()]
         optimizer = optim.SGD(parameters, lr=0.1)
 
         def step(x, flat, offsets):
             optimizer.zero_grad()
             loss = (words(x) ** 2).sum() + (bags(x) ** 3).sum() + (bags(flat, offsets) ** 2).sum()
+            loss = loss + (most(flat, offsets) ** 2).sum()
             loss.backward()
             optimizer.step()
             return loss

@@ -128,6 +128,7 @@ const OpList& attention_ops();
 const OpList& conv_ops();
 const OpList& pool_ops();
 const OpList& resample_ops();
+const OpList& extend_ops();
 const OpList& recurrent_ops();
 const OpList& shape_ops();
 const OpList& index_ops();

@@ -8,17 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "core/cpu.h"
-#include "core/threads.h"
-#include "kernels/kernels.h"
+#include "ops/axis_map.h"
 #include "ops/op.h"
 
 namespace pn {
 namespace {
-
-constexpr int64_t kLanes = 16;          // rows that go through a map side by side
-constexpr int64_t kTile = 1 << 16;      // elements of 16 planes that are mapped in cache, at most
-constexpr int64_t kTaskWork = 1 << 15;  // elements made by a task, about
 
 enum Mode { kNearest, kNearestExact, kLinear, kCubic };
 
@@ -31,20 +25,6 @@ struct ResampleShape {
   Mode mode;
   bool align_corners, antialias;
   double scale[3];
-};
-
-// The taps of each output along one axis: [begin[j], begin[j + 1]).
-template <class T>
-struct AxisMap {
-  int64_t from, to;
-  std::vector<int64_t> begin{0}, place;
-  std::vector<T> weight;
-
-  void tap(int64_t at, double w) {
-    place.push_back(at);
-    weight.push_back(static_cast<T>(w));
-  }
-  void end_output() { begin.push_back(static_cast<int64_t>(place.size())); }
 };
 
 // Keys' cubic kernel (1981) at distance |x|.
@@ -99,97 +79,13 @@ AxisMap<T> axis_map(const ResampleShape& s, int axis, int64_t n, int64_t m) {
 }
 
 template <class T>
-AxisMap<T> transposed(const AxisMap<T>& map) {
-  AxisMap<T> back;
-  back.from = map.to, back.to = map.from;
-  back.begin.assign(static_cast<size_t>(map.from) + 1, 0);
-  back.place.resize(map.place.size());
-  back.weight.resize(map.place.size());
-  for (const int64_t i : map.place) ++back.begin[static_cast<size_t>(i) + 1];
-  for (int64_t i = 0; i < map.from; ++i) back.begin[i + 1] += back.begin[i];
-  std::vector<int64_t> next = back.begin;
-  for (int64_t j = 0; j < map.to; ++j)
-    for (int64_t t = map.begin[j]; t < map.begin[j + 1]; ++t) {
-      const int64_t at = next[map.place[t]]++;
-      back.place[at] = j;
-      back.weight[at] = map.weight[t];
-    }
-  return back;
-}
-
-// Outputs [low, high) of a map, from rows of n elements.
-template <class T>
-void apply(const AxisMap<T>& map, int64_t low, int64_t high, int64_t n, const T* x, T* y) {
-  kernels().of<T>().resample.axis_sum(
-      {high - low, map.begin.data() + low, map.place.data(), map.weight.data(), n, x, y + low * n});
-}
-
-// Maps the last axes of x, `rows` times all of them, 16 rows side by side: turned so that they lie innermost.
-template <class T>
-void map_rows(const std::vector<const AxisMap<T>*>& maps, int64_t rows, const T* x, T* y) {
-  int64_t from = 1, to = 1, most = 1;
-  for (const AxisMap<T>* map : maps) from *= map->from, to *= map->to;
-  int64_t size = most = from;
-  for (const AxisMap<T>* map : maps) size = size / map->from * map->to, most = std::max(most, size);
-  const int64_t tiles = (rows + kLanes - 1) / kLanes;
-  const int64_t each = std::max<int64_t>(1, kTaskWork / (kLanes * (from + to)));
-  parallel_for((tiles + each - 1) / each, [&](int64_t task) {
-    static thread_local std::vector<T> memory;
-    memory.resize(static_cast<size_t>(2 * most * kLanes));
-    for (int64_t tile = task * each; tile < std::min(tiles, (task + 1) * each); ++tile) {
-      T *now = memory.data(), *next = now + most * kLanes;
-      const int64_t first = tile * kLanes, lanes = std::min(kLanes, rows - first);
-      kernels().of<T>().conv.transpose(x + first * from, from, now, lanes, lanes, from);
-      int64_t before = 1, after = from;
-      for (const AxisMap<T>* map : maps) {
-        after /= map->from;
-        for (int64_t b = 0; b < before; ++b)
-          apply(*map, 0, map->to, after * lanes, now + b * map->from * after * lanes,
-                next + b * map->to * after * lanes);
-        before *= map->to;
-        std::swap(now, next);
-      }
-      kernels().of<T>().conv.transpose(now, lanes, y + first * to, to, to, lanes);
-    }
-  });
-}
-
-// Maps the middle axis of x (before, from, after), where vectors can run along the last one.
-template <class T>
-void map_columns(const AxisMap<T>& map, int64_t before, int64_t after, const T* x, T* y) {
-  const int64_t each = std::max<int64_t>(1, kTaskWork / after), pieces = (map.to + each - 1) / each;
-  parallel_for(before * pieces, [&](int64_t task) {
-    const int64_t b = task / pieces, low = task % pieces * each;
-    apply(map, low, std::min(map.to, low + each), after, x + b * map.from * after, y + b * map.to * after);
-  });
-}
-
-template <class T>
 void run(const OpCall& call, const ResampleShape& s, bool backward) {
   const Array x = as_contiguous(*call.in[0]);
   std::vector<AxisMap<T>> maps;
-  int64_t from = 1, to = 1;
-  for (int d = 0; d < s.spatial; ++d) {
+  for (int d = 0; d < s.spatial; ++d)
     maps.push_back(backward ? transposed(axis_map<T>(s, d, s.to[d], s.from[d]))
                             : axis_map<T>(s, d, s.from[d], s.to[d]));
-    from *= s.from[d], to *= s.to[d];
-  }
-  std::vector<const AxisMap<T>*> inner;
-  if (std::max(from, to) * kLanes <= kTile) {  // planes are small: each is a row
-    for (const AxisMap<T>& map : maps) inner.push_back(&map);
-    return map_rows(inner, s.planes, x.ptr<T>(), call.out[0].ptr<T>());
-  }
-  Array now = x;
-  int64_t before = s.planes, after = from;
-  for (int d = 0; d + 1 < s.spatial; ++d) {
-    after /= s.from[d];
-    const int64_t size = before * s.to[d] * after;
-    const Array next = Array::empty(x.dtype, 1, &size);
-    map_columns(maps[d], before, after, now.ptr<T>(), next.ptr<T>());
-    before *= s.to[d];
-    now = next;
-  }
-  map_rows({&maps.back()}, before, now.ptr<T>(), call.out[0].ptr<T>());
+  apply_maps(maps, s.planes, x.ptr<T>(), call.out[0].ptr<T>());
 }
 
 ResampleShape read_shape(const OpCall& call) {

@@ -28,9 +28,10 @@ void execute(OpCall& call) {
 const std::vector<const Op*>& all_ops() {
   static const std::vector<const Op*> ops = [] {
     std::vector<const Op*> all;
-    for (const OpList* family : {&elementwise_ops(), &reduce_ops(), &loss_ops(), &normalize_ops(), &matmul_ops(),
-                                 &attention_ops(), &conv_ops(), &pool_ops(), &recurrent_ops(), &resample_ops(),
-                                 &shape_ops(), &index_ops(), &segment_ops(), &random_ops(), &optim_ops()})
+    for (const OpList* family :
+         {&elementwise_ops(), &reduce_ops(), &loss_ops(), &normalize_ops(), &matmul_ops(), &attention_ops(),
+          &conv_ops(), &pool_ops(), &recurrent_ops(), &resample_ops(), &extend_ops(), &shape_ops(), &index_ops(),
+          &segment_ops(), &random_ops(), &optim_ops()})
       for (const Op& op : *family) all.push_back(&op);
     return all;
   }();

@@ -9,10 +9,11 @@ import numpy as np
 
 from .. import _engine
 from .elementwise import where
-from .gathering import _add_at, _put_at, _take, gather, index_tensor, to_dtype
+from .gathering import _add_at, _put_at, _take, index_tensor, to_dtype
 from .record import op
-from .reduction import argmax, cumsum, norm
-from .shape import concatenate, reshape, unsqueeze
+from .reduction import cumsum, norm
+from .segments import segment_max
+from .shape import reshape, unsqueeze
 
 __all__ = ["embedding", "embedding_bag"]
 METHODS = ()
@@ -194,7 +195,9 @@ def embedding_bag(
     zero = as_tensor(np.zeros((), rows.dtype))
     kept = None if padding_idx is None else flat != padding_idx
     if mode == "max":
-        y = _maxima(rows, owner, bags, kept)
+        least = as_tensor(np.array(-np.inf, rows.dtype))
+        y = segment_max(rows if kept is None else where(unsqueeze(kept, 1), rows, least), owner, bags)
+        y = where(y == least, zero, y)
     else:
         if per_sample_weights is not None:
             rows = rows * reshape(per_sample_weights, (n, 1))
@@ -206,20 +209,3 @@ def embedding_bag(
             count = _add_at(ones, owner, (bags,), 0, 1)
             y = y / unsqueeze(where(count > 0, count, 1.0), 1)
     return y[: bags - 1] if offsets is not None and include_last_offset else y
-
-
-def _maxima(rows: Tensor, owner: Tensor, bags: int, kept: Tensor | None) -> Tensor:
-    """The largest entries of the rows of each bag; of equals the first gets the gradient."""
-    owners = np.asarray(owner)
-    counts = np.bincount(owners, minlength=bags)
-    longest = max(1, int(counts.max(initial=0)))
-    nowhere = len(owners)
-    places = np.full((bags, longest), nowhere)
-    places[owners, np.arange(nowhere) - (np.cumsum(counts) - counts)[owners]] = np.arange(nowhere)
-    least = as_tensor(np.array(-np.inf, rows.dtype))
-    if kept is not None:
-        rows = where(unsqueeze(kept, 1), rows, least)
-    filled = concatenate([rows, as_tensor(np.full((1, rows.shape[1]), -np.inf, rows.dtype))], 0)
-    by_bag = _take(filled, places, 0, 1)
-    y = gather(by_bag, 1, argmax(by_bag, 1, True))[:, 0]
-    return where(y == least, as_tensor(np.zeros((), rows.dtype)), y)

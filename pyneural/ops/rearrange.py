@@ -11,7 +11,7 @@ import numpy as np
 from .. import _engine
 from ._arguments import numpy_names
 from .gathering import _add_at, _take, index_select
-from .record import composed
+from .record import composed, op
 from .shape import (
     _concatenate,
     _embed_slice,
@@ -167,6 +167,63 @@ def repeat_interleave(x: Tensor, repeats: Any, dim: int | None = None) -> Tensor
 _PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
+def _extend_reference(x: np.ndarray, mode: int, before: tuple, after: tuple) -> np.ndarray:
+    return np.pad(x, list(zip(before, after, strict=True)), mode=[*_PAD_MODES.values()][mode])  # type: ignore[call-overload]
+
+
+def _extend_backward_reference(x: np.ndarray, mode: int, before: tuple, after: tuple) -> np.ndarray:
+    shape = [n - a - b for n, a, b in zip(x.shape, before, after, strict=True)]
+    y = np.zeros(int(np.prod(shape)))
+    np.add.at(y, _extend_reference(np.arange(y.size).reshape(shape), mode, before, after), x)
+    return y.reshape(shape).astype(x.dtype)
+
+
+#: Shape of x, mode, entries before and after each axis.
+_EXTENSIONS = (
+    ((7,), 0, (3,), (6,)), ((3, 5), 0, (0, 4), (2, 1)), ((2, 3, 4, 5), 0, (0, 0, 1, 2), (0, 0, 3, 0)),
+    ((1, 2), 1, (0, 3), (2, 4)), ((17, 3, 4), 1, (0, 1, 0), (0, 2, 0)), ((2, 2, 3, 4, 5), 2, (0, 0, 1, 2, 5), (0, 0, 3, 0, 1)),
+    ((0, 3), 0, (0, 1), (0, 2)), ((2, 70, 66), 2, (0, 3, 5), (0, 1, 7)), ((3, 1, 4200, 1), 1, (0, 0, 2, 0), (0, 0, 1, 0)),
+)  # fmt: skip
+
+
+def _extend_errors(make: Any) -> list[tuple]:
+    return [
+        ((make(3, 4), 0, (1,), (1,)), ValueError, "an entry for each dimension"),
+        ((make(3), 2, (-1,), (1,)), ValueError, "dim 0 of size .* cannot be gone on"),
+    ]
+
+
+#: ``extend(x, mode, before, after)``: axes gone on beyond their ends; modes by number in the order of _PAD_MODES.
+_extend: Any = op(
+    "extend",
+    "x",
+    attributes="mode before after",
+    reference=_extend_reference,
+    gradient={"x": lambda g, mode, before, after: _extend_backward(g, mode, before, after)},
+    formula={"x": r"\sum g \text{ at the copies}"},
+    samples=lambda make: [(make(*shape), *rest) for shape, *rest in _EXTENSIONS],
+    errors=lambda make: [
+        *_extend_errors(make),
+        ((make(3), 0, (3,), (0,)), ValueError, r"dim 0 of size 3 cannot be gone on by 3 and 0 elements \(at most 2\)"),
+    ],
+)
+
+#: The adjoint: each entry is the sum of those that it was copied to.
+_extend_backward: Any = op(
+    "extend_backward",
+    "x",
+    attributes="mode before after",
+    reference=_extend_backward_reference,
+    gradient={"x": lambda g, mode, before, after: _extend(g, mode, before, after)},
+    formula={"x": r"g \text{ gone on}"},
+    samples=lambda make: [
+        (make(*[n + a + b for n, a, b in zip(shape, before, after, strict=True)]), mode, before, after)
+        for shape, mode, before, after in _EXTENSIONS
+    ],
+    errors=_extend_errors,
+)
+
+
 def _pad_reference(x: np.ndarray, pad: tuple, mode: str = "constant", value: float | None = None) -> np.ndarray:
     pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
     crop = tuple([slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(pairs, x.shape, strict=True)])
@@ -187,7 +244,9 @@ def _pad_reference(x: np.ndarray, pad: tuple, mode: str = "constant", value: flo
                          ((make(3), (1, 1, 1, 1)), ValueError, "pad has 4"),
                          ((make(3), (-2, -2)), ValueError, "nothing is left"),
                          ((make(3), (1, 1), "mirror"), ValueError, "mode"),
-                         ((make(3), (3, 1), "reflect"), ValueError, "less than the size 3")],
+                         ((make(3), (3, 1), "reflect"), ValueError, "'reflect' goes on by at most 2 entries .* size 3"),
+                         ((make(3), (4, 1), "circular"), ValueError, "'circular' goes on by at most 3 entries"),
+                         ((make(0), (1, 1), "replicate"), ValueError, "at most 0 entries for the size 0")],
 )  # fmt: skip
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with entries added around it, or taken off where the number is negative.
@@ -223,16 +282,14 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
         whole = tuple([a + n + b for (a, b), n in zip(pairs, shape, strict=True)])
         return _embed_slice(x, whole, [a for a, _ in pairs], shape, [1] * len(shape), float(value or 0))
     for d, (a, b) in enumerate(pairs):
-        if not a and not b:
-            continue
-        if mode == "reflect" and max(a, b) >= shape[d]:
+        most = {"reflect": shape[d] - 1, "circular": shape[d]}.get(mode, max(a, b) if shape[d] else 0)
+        if max(a, b) > most:
             raise ValueError(
-                f"pad: reflecting {max(a, b)} entries needs less than the size {shape[d]} of dim {d} of shape {shape}"
+                f"pad: mode {mode!r} goes on by at most {most} entries for the size {shape[d]} of dim {d} of shape {shape}, "
+                f"but {max(a, b)} are asked for"
             )
-        if shape[d] == 0:
-            raise ValueError(f"pad: dim {d} of shape {shape} has nothing to continue in mode {mode!r}")
-        x = index_select(x, d, np.pad(np.arange(shape[d]), (a, b), mode=_PAD_MODES[mode]))  # type: ignore[call-overload]
-    return x
+    before, after = zip(*pairs, strict=True) if pairs else ((), ())
+    return _extend(x, list(_PAD_MODES).index(mode), before, after) if any(before + after) else x
 
 
 def _triangle(name: str, x: Tensor, keep: Any, diagonal: int) -> Tensor:
