@@ -29,25 +29,29 @@ Extension read(const OpCall& call) {
   return e;
 }
 
-template <bool Backward>
-void infer(OpCall& call) {
+void describe(OpCall& call, bool backward) {
   const Array& x = *call.in[0];
   const Extension e = read(call);
   int64_t shape[kMaxDims];
   for (int d = 0; d < x.ndim; ++d) {
     const int64_t before = e.before.values[d], after = e.after.values[d];
-    const int64_t n = Backward ? x.shape[d] - before - after : x.shape[d];  // without them
+    const int64_t n = backward ? x.shape[d] - before - after : x.shape[d];  // without them
     const int64_t most = e.mode == kReflect ? n - 1 : e.mode == kCircular ? n : n > 0 ? INT64_MAX : 0;
     if ((before || after) && (before < 0 || after < 0 || std::max(before, after) > most))
       fail<ValueError>(call.op->name, ": dim ", d, " of size ", n, " cannot be gone on by ", before, " and ", after,
                        " elements (at most ", most, ")");
-    shape[d] = Backward ? n : n + before + after;
+    shape[d] = backward ? n : n + before + after;
   }
   call.out[0].describe(x.dtype, x.ndim, shape);
 }
 
-template <class T, bool Backward>
-void extend(const OpCall& call) {
+template <bool Backward>
+void infer(OpCall& call) {
+  describe(call, Backward);
+}
+
+template <class T>
+void extend(const OpCall& call, bool backward) {
   const Array x = as_contiguous(*call.in[0]);
   const Extension e = read(call);
   int64_t planes = 1;
@@ -55,8 +59,8 @@ void extend(const OpCall& call) {
   std::vector<AxisMap<T>> maps;
   for (int d = e.first; d < x.ndim; ++d) {
     AxisMap<T> map;
-    map.from = (Backward ? call.out[0] : x).shape[d];
-    map.to = (Backward ? x : call.out[0]).shape[d];
+    map.from = (backward ? call.out[0] : x).shape[d];
+    map.to = (backward ? x : call.out[0]).shape[d];
     const int64_t last = map.from - 1;
     for (int64_t j = 0; j < map.to; ++j) {
       int64_t i = j - e.before.values[d];
@@ -66,7 +70,7 @@ void extend(const OpCall& call) {
       map.tap(i, 1);
       map.end_output();
     }
-    maps.push_back(Backward ? transposed(map) : map);
+    maps.push_back(backward ? transposed(map) : map);
   }
   apply_maps(maps, planes, x.ptr<T>(), call.out[0].ptr<T>());
 }
@@ -74,7 +78,7 @@ void extend(const OpCall& call) {
 template <bool Backward>
 void run(const OpCall& call) {
   if (call.out[0].size() == 0) return;
-  call.out[0].dtype == DType::Float32 ? extend<float, Backward>(call) : extend<double, Backward>(call);
+  call.out[0].dtype == DType::Float32 ? extend<float>(call, Backward) : extend<double>(call, Backward);
 }
 
 }  // namespace
