@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--again", action="store_true", help="with `all`: also those that passed with the same code and settings"
     )
+    run.add_argument(
+        "--eager", action="store_true", help="run recorded steps as ordinary code: slower, the same numbers and hash"
+    )
     run.add_argument("--data", metavar="DIR", help="folder of data sets (default: $PYNEURAL_DATA, then the cache)")
     add_out(run)
     add_machine(run)
@@ -260,10 +263,10 @@ def _run(options: argparse.Namespace) -> int:
     summary: list[list[Any]] = []
     told: set[str] = set()
     failed = 0
+    settings = {name: getattr(options, name) for name in ("profile", "threads", "seed", "eager")}
     try:
         for i, x in enumerate(wanted):
             if "all" in options.ids and not options.again:
-                settings = {"profile": options.profile, "threads": options.threads, "seed": options.seed}
                 before = finished(x, out=options.out, **settings)
                 if before is not None:
                     summary.append(_summary_row(before, "was done"))
@@ -275,15 +278,7 @@ def _run(options: argparse.Namespace) -> int:
             bars = _listener(console)
             try:
                 with bars.progress:
-                    result = execute(
-                        x,
-                        profile=options.profile,
-                        out=options.out,
-                        data=options.data,
-                        threads=options.threads,
-                        seed=options.seed,
-                        listener=bars,
-                    )
+                    result = execute(x, out=options.out, data=options.data, listener=bars, **settings)
             except DataMissing as missing:
                 # How to get the data takes many lines: once is enough.
                 _complain(f"{x.id}: {missing if str(missing) not in told else 'the same data is missing'}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,21 @@ _KEPT = 4
 _KINDS_KEPT = 32
 #: A recording that waits for an equal one holds all temporaries of its step; this much memory at most, or one kind.
 _WAITING_BYTES = 1 << 28
+
+
+_always_eager = False
+
+
+@contextmanager
+def eager(wanted: bool = True) -> Iterator[None]:
+    """Within the block, in all threads, compiled steps run as ordinary code: to compare, and to look for a mistake."""
+    global _always_eager
+    before = _always_eager
+    _always_eager = wanted or before
+    try:
+        yield
+    finally:
+        _always_eager = before
 
 
 class Compiled:
@@ -68,8 +84,8 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors: list[Tensor] = []
         structure = _flatten((args, kwargs), tensors)
-        if _engine.observed():
-            # Part of another step that is being recorded, explained or run on references: its ops are that one's.
+        if _always_eager or _engine.observed():
+            # Or part of another step that is being recorded, explained or run on references: its ops are that one's.
             args, kwargs = _unflatten(structure, iter(tensors))
             results: list[Tensor] = []
             shape = _flatten(self.step(*args, **kwargs), results, what="the step returns")
@@ -237,7 +253,7 @@ class Compiled:
         while done < count:
             part = rows[done * batch_size : (done + 1) * batch_size]
             recording = None
-            if done < full and not _engine.observed():
+            if done < full and not _always_eager and not _engine.observed():
                 recording = self._find(self._key_of_rows(sources, lookups, batch_size))
             if recording is not None and not recording.program.single and recording.program.values() >= 0:
                 if values.shape[1] == 0:
@@ -439,4 +455,4 @@ def _kind(tensors: list[Tensor]) -> tuple:
                  for i, t in enumerate(tensors))  # fmt: skip
 
 
-__all__ = ["CaptureError", "Compiled", "Recording", "compile"]
+__all__ = ["CaptureError", "Compiled", "Recording", "compile", "eager"]

@@ -27,6 +27,19 @@ def _world(seed=3):
     )
 
 
+def test_eager_replays_nothing():
+    x, y = _data()
+    found = []
+    for wanted in (False, True):
+        compiled = pn.compile(_world().step)
+        with pn.compiling.eager(wanted):
+            found.append([compiled.epoch(x, y, batch_size=5) for _ in range(2)])
+        assert bool(compiled.programs) is not wanted
+    assert_same(found[1], found[0])
+    compiled.epoch(x, y, batch_size=5)
+    assert compiled.programs  # it ends with the block
+
+
 @pytest.mark.parametrize("n", [45, 47, 3, 0])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_the_epoch_is_the_loop(n, shuffled):

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import pyneural as pn
 from pyneural import data, experiments, plots
 from pyneural.experiments import _judge, frame
 from pyneural.experiments.frame import DataMissing, Experiment, Images, Run, execute, experiment
@@ -249,6 +250,38 @@ def test_a_run_repeats_by_its_seed(tmp_path):
     for seed in (0, 0, 1):
         run_once(lambda e: drawn.append(e.rng.random()), tmp_path, seed=seed)
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_hash_is_of_every_bit_that_was_checked_or_drawn(tmp_path):
+    def make(number=0.5, drawn=2.0, name="n", text="a"):
+        def fill(e: Run) -> None:
+            e.check(name, [number] * 20, 0.5, 1)
+            e.check("text", text, text, kind="equal")
+            e.figure("line", plots.lines([0, 1], {"y": [0, 1]}), "A line.", {"y": np.array([0.0, drawn])})
+
+        return run_once(fill, tmp_path)["hash"]
+
+    first = make()
+    assert re.fullmatch("[0-9a-f]{64}", first)
+    assert make() == first
+    others = [make(np.nextafter(0.5, 1)), make(drawn=-2.0), make(np.float32(0.5)), make(name="m"), make(text="b")]
+    assert len({first, *others}) == 6
+
+
+def test_eager_runs_recorded_steps_as_they_stand(tmp_path):
+    replayed, hashes = {}, {}
+    for eager in (False, True):
+
+        def fill(e: Run, eager=eager) -> None:
+            step = pn.compile(lambda x: (x * 2).sum())
+            e.check("sum", [step(pn.ones(3) * i).item() for i in range(6)], [6.0 * i for i in range(6)], kind="equal")
+            replayed[eager] = len(step.programs)
+
+        result = run_once(fill, tmp_path, eager=eager)
+        assert result["eager"] is eager
+        hashes[eager] = result["hash"]
+    assert replayed == {False: 1, True: 0}
+    assert hashes[True] == hashes[False]
 
 
 def test_threads_are_set_for_the_run_only(tmp_path):

@@ -1,16 +1,34 @@
 // Memory of tensors: 64-byte aligned blocks, kept for reuse by size class, because a training step asks for the same
 // sizes again and again and the system's allocator gives large blocks back (and pages them in anew) each time.
-#include <cstdlib>
+#include <stdlib.h>
+
 #include <mutex>
 #include <new>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/array.h"
 
 namespace pn {
+
+void* aligned_take(size_t bytes) {
+#if defined(_WIN32)
+  return _aligned_malloc(bytes, 64);
+#else
+  return aligned_alloc(64, (bytes + 63) / 64 * 64);
+#endif
+}
+
+void aligned_give(void* block) {
+#if defined(_WIN32)
+  _aligned_free(block);
+#else
+  free(block);
+#endif
+}
+
 namespace {
 
-constexpr size_t kAlignment = 64;
 constexpr size_t kSmallest = 64;
 constexpr int kClasses = 24;                      // 64 B ... 512 MB, in powers of two
 constexpr size_t kKeptBytes = size_t{256} << 20;  // at most this much is kept for reuse
@@ -36,7 +54,7 @@ class Pool {
       }
     }
     // Large blocks take only what they need: the pages of a class's unused tail are never touched.
-    void* block = std::aligned_alloc(kAlignment, c < kClasses ? kSmallest << c : (bytes + 63) / 64 * 64);
+    void* block = aligned_take(c < kClasses ? kSmallest << c : bytes);
     if (!block) throw std::bad_alloc();
     return static_cast<char*>(block);
   }
@@ -51,7 +69,7 @@ class Pool {
         return;
       }
     }
-    std::free(block);
+    aligned_give(block);
   }
 
  private:

@@ -9,8 +9,10 @@
 #include <string>
 #include <thread>
 
-#if defined(__linux__)
+#if !defined(_WIN32)
 #include <pthread.h>
+#endif
+#if defined(__linux__)
 #include <sched.h>
 #endif
 
@@ -43,7 +45,7 @@ int usable_cores() {
 
 struct ForkGuard {
   ForkGuard() {
-#if defined(__linux__)
+#if !defined(_WIN32)
     pthread_atfork(nullptr, nullptr, [] { after_fork.store(true, std::memory_order_relaxed); });
 #endif
   }

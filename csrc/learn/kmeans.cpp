@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <type_traits>
 #include <vector>
 
+#include "core/aligned.h"
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -29,14 +29,14 @@ constexpr double kOpenRow = 11, kTogether = 0.4, kFetched = 17;
 constexpr double kLostDigits = 1e4;  // a distance this near its possible error is computed from differences
 
 struct Free {
-  void operator()(void* p) const { std::free(p); }
+  void operator()(void* p) const { aligned_give(p); }
 };
 template <class T>
 using Buffer = std::unique_ptr<T[], Free>;
 
 template <class T>
 Buffer<T> buffer(int64_t n) {
-  void* p = std::aligned_alloc(64, (std::max<int64_t>(n, 1) * sizeof(T) + 63) / 64 * 64);
+  void* p = aligned_take(std::max<int64_t>(n, 1) * sizeof(T));
   if (!p) throw std::bad_alloc();
   return Buffer<T>(static_cast<T*>(p));
 }

@@ -13,6 +13,7 @@ draws or imports matplotlib, so listing the experiments stays fast.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
@@ -162,6 +163,18 @@ class Run:
 
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
+        self._digest = hashlib.sha256()
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what was checked and drawn so far, to the last bit: the result's "hash"."""
+        return self._digest.hexdigest()
+
+    def _hash(self, name: str, value: Any) -> None:
+        array = np.asarray(value)
+        content = repr(array.tolist()).encode() if array.dtype.kind in "OU" else np.ascontiguousarray(array).tobytes()
+        kind = "text" if array.dtype.kind in "OU" else array.dtype.str
+        self._digest.update(f"{name}\0{kind}\0{array.shape}\0{len(content)}\0".encode() + content)
 
     # Sizes
 
@@ -225,6 +238,7 @@ class Run:
             self.report(name, measured, printed=printed, note=f"{note}; {text}" if note else text)
             return True
         passed, difference = _judge.judge(name, measured, expected, tolerance, kind)
+        self._hash(name, measured)
         record = {
             "name": name,
             "expected": _judge.plain(expected),
@@ -297,6 +311,8 @@ class Run:
     def _keep_picture(self, name: str, path: Path, caption: str, data: Mapping[str, Any]) -> None:
         arrays = {key: np.asarray(value) for key, value in data.items()}
         np.savez_compressed(self.folder / f"{name}.npz", allow_pickle=False, **arrays)
+        for key, array in arrays.items():
+            self._hash(f"{name}.{key}", array)
         self.figures.append({"file": path.name, "caption": caption, "data": f"{name}.npz"})
 
     def note(self, text: str) -> None:
@@ -361,15 +377,18 @@ def execute(
     data: str | None = None,
     threads: int | None = None,
     seed: int = 0,
+    eager: bool = False,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Run one experiment and return what it wrote to OUT/ID/result.json.
+
+    ``eager`` runs recorded steps as ordinary code. That changes no "hash" of a result, and neither do ``threads``.
 
     The files appear only once the run is over, result.json last and in one piece, so that an interrupted run leaves an
     earlier result as it was. An exception in the experiment's function ends up in the result as "error". Raises
     DataMissing before anything is written, and ValueError for an unknown profile.
     """
-    from pyneural import environment
+    from pyneural import compiling, environment
 
     if profile not in PROFILES:
         raise ValueError(f"execute: profile is {profile!r}, expected quick or full")
@@ -380,6 +399,7 @@ def execute(
     error: str | None = None
     with (
         environment.running(threads=threads, seed=seed) as used_threads,
+        compiling.eager(eager),
         tempfile.TemporaryDirectory(dir=target, prefix=".partial-") as partial,
     ):
         run = Run(experiment, profile, seed, used_threads, Path(partial), data, listener or Listener())
@@ -399,6 +419,8 @@ def execute(
             "profile": profile,
             "seed": seed,
             "threads": used_threads,
+            "eager": eager,
+            "hash": run.hash,
             "seconds": round(time.perf_counter() - start, 3),
             "environment": environment.facts(),
             "code": environment.fingerprint(),
@@ -414,7 +436,7 @@ def execute(
 
 
 def finished(
-    experiment: Experiment, *, profile: str, out: str | os.PathLike[str], threads: int | None, seed: int
+    experiment: Experiment, *, profile: str, out: str | os.PathLike[str], threads: int | None, seed: int, eager: bool
 ) -> dict[str, Any] | None:
     """The result under `out` that running again would only repeat: passed, with the same code, machine and settings.
 
@@ -430,6 +452,7 @@ def finished(
                 "profile": profile,
                 "seed": seed,
                 "threads": used_threads,
+                "eager": eager,
                 "environment": environment.facts(),
                 "code": environment.fingerprint(),
             }

@@ -2,8 +2,6 @@
 // the row's name and the row's flags. All code lies in the row's own namespace, so that the linker can never put a
 // function built for one CPU in the place of the same function built for another; for the same reason kernels use no
 // templates of the standard library.
-#include <stdlib.h>
-
 #include <cstddef>
 #include <cstdint>
 
@@ -13,6 +11,7 @@
 #include <arm_neon.h>
 #endif
 
+#include "core/aligned.h"
 #include "core/philox.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"

@@ -290,14 +290,14 @@ struct Scratch {
   size_t size = 0;
   void* get(size_t bytes) {
     if (bytes > size) {
-      free(memory);
+      aligned_give(memory);
       size = (bytes + 65535) / 65536 * 65536;
-      memory = aligned_alloc(64, size);
+      memory = aligned_take(size);
       if (!memory) size = 0;
     }
     return memory;
   }
-  ~Scratch() { free(memory); }
+  ~Scratch() { aligned_give(memory); }
 };
 static thread_local Scratch scratch;
 

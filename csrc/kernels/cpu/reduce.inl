@@ -43,7 +43,7 @@ struct Max {
   static constexpr T kIdentity = -static_cast<T>(__builtin_inf());
   template <class X>
   static inline X of(X a, X b) {
-    return (a > b) | (a != a) ? a : b;
+    return ((a > b) | (a != a)) ? a : b;
   }
 };
 struct Min {
@@ -51,7 +51,7 @@ struct Min {
   static constexpr T kIdentity = static_cast<T>(__builtin_inf());
   template <class X>
   static inline X of(X a, X b) {
-    return (a < b) | (a != a) ? a : b;
+    return ((a < b) | (a != a)) ? a : b;
   }
 };
 
