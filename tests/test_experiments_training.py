@@ -7,7 +7,8 @@ import pytest
 from pyneural.experiments import find
 from pyneural.experiments.frame import DataMissing, execute
 
-IDS = ("ae-bottleneck-2", "imitate-hacks", "imitate-step-network", "init-activation-grid", "optimizer-grid")
+IDS = ("ae-bottleneck-2", "imitate-hacks", "imitate-step-network", "init-activation-grid", "optimizer-grid",
+       "seq2seq-transliteration")  # fmt: skip
 
 
 @pytest.mark.parametrize("id", IDS)

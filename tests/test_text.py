@@ -5,7 +5,6 @@ import pytest
 
 import pyneural as pn
 from pyneural.data import TextBatches, Vocabulary, characters, words
-from pyneural.data.text import pad
 
 
 @pytest.mark.parametrize(
@@ -95,10 +94,15 @@ def test_batches_are_seeded_and_can_stay_in_order():
         "50 sources and 49": (sources, targets[1:]),
         "at least one": ([], []),
         "batch_size 0": (sources, targets, 0),
-        "a source is empty": ([[]], [[1]]),
+        "source 1 is empty": ([[4], []], [[1], [1]]),
     }
     for pattern, arguments in refused.items():
         with pytest.raises(ValueError, match=pattern):
             TextBatches(*arguments)
-    with pytest.raises(ValueError, match="sequence 1 has length 0"):
-        pad([[1], []])
+
+
+def test_sources_and_targets_can_be_rounded_apart():
+    sources, targets = pairs()
+    for batch in TextBatches(sources, targets, 8, round_to=(10, 6)):
+        assert batch.source.shape[1] == 10
+        assert batch.target_in.shape[1] == 6

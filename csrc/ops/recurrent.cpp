@@ -392,6 +392,13 @@ void by_type(const OpCall& call) {
   call.out[0].dtype == DType::Float64 ? f64(call) : f32(call);
 }
 
+// Of the products alone.
+template <Layer (*layer)(const OpCall&)>
+double operations(const OpCall& call) {
+  const Layer l = layer(call);
+  return 2.0 * static_cast<double>(l.steps * l.batch * l.gates() * (l.features + l.out));
+}
+
 template <Kind kind>
 Op forward_op(const char* name, int outputs) {
   return {name,
@@ -399,7 +406,12 @@ Op forward_op(const char* name, int outputs) {
           outputs,
           kAnyTypes | kChecksValues,
           infer_forward<kind>,
-          by_type<forward<kind, float>, forward<kind, double>>};
+          by_type<forward<kind, float>, forward<kind, double>>,
+          0,
+          nullptr,
+          nullptr,
+          nullptr,
+          operations<layer_of<kind>>};
 }
 template <Kind kind>
 Op backward_op(const char* name, int outputs) {
@@ -408,7 +420,12 @@ Op backward_op(const char* name, int outputs) {
           outputs,
           kAnyTypes | kChecksValues,
           infer_backward<kind>,
-          by_type<backward<kind, float>, backward<kind, double>>};
+          by_type<backward<kind, float>, backward<kind, double>>,
+          0,
+          nullptr,
+          nullptr,
+          nullptr,
+          operations<layer_back<kind>>};
 }
 
 }  // namespace

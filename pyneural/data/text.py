@@ -128,19 +128,18 @@ class TextBatch(NamedTuple):
     rows: Integers  # (N,): which pairs these are
 
 
-def pad(sequences: Sequence[Any], round_to: int = 1) -> tuple[Integers, Integers]:
-    """Sequences of numbers as rows that end in zeros (N, L), L the longest rounded up to a multiple, and the lengths.
+class _Joined:
+    """Sequences of numbers, one behind the other."""
 
-    Raises:
-        ValueError: A sequence is empty.
-    """
-    lengths = np.array([len(s) for s in sequences], np.int64)
-    if (lengths < 1).any():
-        raise ValueError(f"pad: sequence {int(np.argmin(lengths))} has length 0; leave it out")
-    padded = np.zeros((len(sequences), -(-int(lengths.max()) // round_to) * round_to), np.int64)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return padded, lengths
+    def __init__(self, sequences: Sequence[Any]) -> None:
+        self.lengths = np.array([len(s) for s in sequences], np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.numbers = np.concatenate([*[np.asarray(s, np.int64) for s in sequences], [0]])  # 0: padding is read there
+
+    def padded(self, rows: Integers, steps: int) -> Integers:
+        """(rows, steps), zeros behind each one's end."""
+        place = self.starts[rows, None] + np.arange(steps)
+        return self.numbers[np.where(np.arange(steps) < self.lengths[rows, None], place, -1)]
 
 
 class TextBatches:
@@ -152,7 +151,7 @@ class TextBatches:
     Args:
         sources, targets: For each pair the numbers of its source and of its target, without START and END.
         batch_size: Pairs per batch; one batch has what is left.
-        round_to: Pad to a multiple of this: fewer shapes for a captured step.
+        round_to: Pad to a multiple of this, or sources and targets to one each: fewer shapes for a captured step.
         shuffle: Otherwise the order is that of the lengths.
         generator: Where orders are drawn from, or a seed, or None for the default one.
         drop_last: Leave out the batch that is not full.
@@ -167,7 +166,7 @@ class TextBatches:
         targets: Sequence[Any],
         batch_size: int = 64,
         *,
-        round_to: int = 1,
+        round_to: int | tuple[int, int] = 1,
         shuffle: bool = True,
         generator: Generator | int | None = None,
         drop_last: bool = False,
@@ -177,21 +176,19 @@ class TextBatches:
         if len(sources) != len(targets) or not len(sources):
             raise ValueError(f"TextBatches: {len(sources)} sources and {len(targets)} targets; there must be as "
                              "many of both, and at least one")  # fmt: skip
-        if batch_size < 1 or round_to < 1:
+        steps = round_to if isinstance(round_to, tuple) else (round_to, round_to)
+        if batch_size < 1 or min(steps) < 1:
             raise ValueError(f"TextBatches: batch_size {batch_size} and round_to {round_to} must be at least 1")
-        self.sources, self.targets = list(sources), list(targets)
-        self.batch_size, self.round_to, self.shuffle, self.drop_last = batch_size, round_to, shuffle, drop_last
+        self.batch_size, self.round_to, self.shuffle, self.drop_last = batch_size, steps, shuffle, drop_last
         self.generator = random.Generator(generator) if isinstance(generator, int) else generator
-        # The target's padded length is that with START or END.
-        lengths = [
-            [-(-len(s) // round_to), -(-(len(t) + 1) // round_to)] for s, t in zip(sources, targets, strict=True)
-        ]
-        self._lengths = np.array(lengths)
-        if any(len(s) == 0 for s in sources):
-            raise ValueError("TextBatches: a source is empty")
+        self._source, self._target = _Joined(sources), _Joined(targets)
+        if not self._source.lengths.all():
+            raise ValueError(f"TextBatches: source {int(np.argmin(self._source.lengths))} is empty")
+        # The target's length is that with START or END.
+        self._rounded = -(-np.stack([self._source.lengths, self._target.lengths + 1], 1) // np.array(steps))
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sources), self.batch_size)
+        whole, rest = divmod(len(self._rounded), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def _order(self, n: int) -> Integers:
@@ -200,15 +197,20 @@ class TextBatches:
         return random.randperm(n, generator=self.generator).numpy() if self.shuffle else np.arange(n)
 
     def __iter__(self) -> Iterator[TextBatch]:
-        order = self._order(len(self.sources))
-        order = order[np.lexsort(self._lengths[order].T[::-1])]
+        order = self._order(len(self._rounded))
+        order = order[np.lexsort(self._rounded[order].T[::-1])]
         count = len(self)
         for b in self._order(count):
             yield self.batch(order[b * self.batch_size : (b + 1) * self.batch_size])
 
     def batch(self, rows: Any) -> TextBatch:
         """The batch of these pairs."""
-        source, lengths = pad([self.sources[i] for i in rows], self.round_to)
-        target_in, _ = pad([[Vocabulary.START, *self.targets[i]] for i in rows], self.round_to)
-        target_out, _ = pad([[*self.targets[i], Vocabulary.END] for i in rows], self.round_to)
-        return TextBatch(source, lengths, target_in, target_out, np.asarray(rows, np.int64))
+        rows = np.asarray(rows, np.int64)
+        source_steps, target_steps = self._rounded[rows].max(0) * np.array(self.round_to)
+        target_out = self._target.padded(rows, target_steps)
+        target_in = np.full(target_out.shape, Vocabulary.START)
+        target_in[:, 1:] = target_out[:, :-1]
+        target_out[np.arange(len(rows)), self._target.lengths[rows]] = Vocabulary.END
+        return TextBatch(
+            self._source.padded(rows, source_steps), self._source.lengths[rows], target_in, target_out, rows
+        )
