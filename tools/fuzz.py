@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads bytes or words from outside: each must answer with its own error, or not at all.
+"""Coverage-guided fuzzing of what reads bytes or words from outside: it may refuse them with its own error only.
 
     python tools/fuzz.py idx 600        # seconds; targets: idx, safetensors, results, arguments
 

@@ -1,4 +1,4 @@
-"""Builds the package with a sanitizer and runs the C++ test program and a part of the Python tests on it.
+"""Builds the package with a sanitizer, and runs the C++ test program and a part of the Python tests with it.
 
     python tools/sanitize.py address    # gcc: addresses and undefined behaviour
     python tools/sanitize.py thread     # clang, libomp and its tool archer: data races
@@ -75,7 +75,8 @@ def main() -> int:
         print(used.stdout + used.stderr, "is in use, not the build with the sanitizer", sep="")
         return 2
     tests = [str(ROOT / "tests" / name) for name in options.tests or TESTS[options.kind]]
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *tests]
+    # The sanitizer ends the process; -s, since pytest would keep its report to itself.
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-s", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *tests]
     return subprocess.run(pytest, env=path, cwd=folder).returncode
 
 

@@ -40,7 +40,7 @@ class ChainStep : public Step {
 
   // Where an operand of a link is: dense in memory, in a buffer that an earlier link filled, or to be laid out first.
   struct Place {
-    enum Kind { kDense, kBuffer, kSpread } kind;
+    enum Kind { kDense, kBuffer, kSpread } kind = kDense;
     const Array* array = nullptr;  // kDense, kSpread
     int buffer = 0;                // kBuffer: which; kSpread: where it is laid out
     bool one_value = false;        // kSpread: the same value everywhere
