@@ -21,13 +21,15 @@ struct AttentionHead {
   const T* bias;                  // added to the scores (queries, keys), or null
   const bool* visible;            // keys that a query sees, or null
   int64_t mask_row, mask_column;  // of either
-  bool drops;                     // weights are dropped where the word of `stream` is less than `below`; the word
-  Stream stream;                  // of query i and key j is number i % kQueryTile of group
-  uint32_t below;                 // i / kQueryTile * keys + j
-  T kept;                         // what is left of a weight is multiplied by this, or 1
+  // A weight is dropped where the word of `stream` for it is less than `below`: for query i and key j number
+  // i % kQueryTile of group i / kQueryTile * keys + j. What is left is multiplied by `kept` (1 without drops).
+  bool drops;
+  Stream stream;
+  uint32_t below;
+  T kept;
 };
 
-// What the gradient needs beside: of the output and of the logarithm's sum.
+// What the gradient needs beside; delta is sum(dy y) of each query, less the gradient of its lse.
 template <class T>
 struct AttentionGradient {
   const T* dy;  // (queries, value_width)

@@ -153,8 +153,10 @@ struct Heads {
         at += rest % mask.shape[d] * mask.strides[d];
         rest /= mask.shape[d];
       }
-      (mask.dtype == DType::Bool ? static_cast<void>(h.visible = mask.ptr<bool>() + at)
-                                 : static_cast<void>(h.bias = mask.ptr<T>() + at));
+      if (mask.dtype == DType::Bool)
+        h.visible = mask.ptr<bool>() + at;
+      else
+        h.bias = mask.ptr<T>() + at;
     }
     return h;
   }

@@ -121,22 +121,26 @@ def _dropped(weights: Tensor, stream: Tensor, p: float) -> Tensor:
     return weights * take_slice(factor, len(batch), 0, queries)
 
 
+def _delta(g0: Tensor, y0: Tensor, g1: Tensor | None) -> Tensor:
+    # What the sum of a query's weights, which is fixed, takes from the gradient of each of its scores.
+    delta = fold_sum(g0 * y0, (-1,), False)
+    return delta if g1 is None else delta - g1
+
+
 def _gradients(
-    g0: Tensor, g1: Tensor, y0: Tensor, y1: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
-    stream: Tensor, dim: int, causal: bool, p: float, scale: float,
+    g0: Tensor, y0: Tensor, y1: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, stream: Tensor,
+    dim: int, causal: bool, p: float, scale: float, g1: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    delta = fold_sum(g0 * y0, (-1,), False) - g1
-    return _backward(g0, y1, delta, query, key, value, mask, stream, dim, causal, p, scale)
+    return _backward(g0, y1, _delta(g0, y0, g1), query, key, value, mask, stream, dim, causal, p, scale)
 
 
 def _mask_gradient(
-    g0: Tensor, g1: Tensor, y0: Tensor, y1: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor,
-    stream: Tensor, dim: int, causal: bool, p: float, scale: float,
+    g0: Tensor, y0: Tensor, y1: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, stream: Tensor,
+    dim: int, causal: bool, p: float, scale: float, g1: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    delta = fold_sum(g0 * y0, (-1,), False) - g1
     weights = _weights(query, key, y1, mask, dim, causal, scale)
     d = _dropped(matmul(_matrix(g0, dim), _transposed(_matrix(value, dim))), stream, p)
-    return sum_to(weights * (d - _column(delta, dim)), mask.shape)
+    return sum_to(weights * (d - _column(_delta(g0, y0, g1), dim)), mask.shape)
 
 
 def _second_gradients(

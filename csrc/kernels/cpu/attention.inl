@@ -14,6 +14,19 @@ using matmul::smaller;
 constexpr int64_t kTile = kQueryTile * kKeyTile;
 constexpr int64_t kLaneUnit = 16;  // lanes of a tile are computed in whole units of these
 
+// Beyond these one power of two is 0, or infinite, and so is the weight.
+template <class T>
+constexpr T kLowest = sizeof(T) == 4 ? T(-88.1) : T(-709.2);
+template <class T>
+constexpr T kHighest = sizeof(T) == 4 ? T(89) : T(710);
+
+// exp(x) for weights, which are 1 at most: what is less than the smallest normal number may be 0.
+template <class T>
+PN_MATH T weight(T x) {
+  const auto [r, r_lo, n] = exp_reduce(clamp_(x, kLowest<T>, kHighest<T>));
+  return (T(1) + fma_(r * r, exp_poly(r), r)) * from_bits<T>((n + Fp<T>::bias) << Fp<T>::mantissa);
+}
+
 template <class T>
 void product(const Gemm<T>& g) {
   if (g.m > 0 && g.n > 0 && !matmul::multiply(g)) matmul::plain(g);
@@ -118,6 +131,23 @@ void draw(const AttentionHead<T>& h, const Queries<T>& q, int64_t low, int64_t k
   random::words({h.stream.seed, h.stream.block + static_cast<uint64_t>(group * kGroupBlocks)}, keys, words);
 }
 
+// Sums and outputs by the maximum `top` in the place of `before`, which is overwritten.
+template <class T>
+void rescale(const AttentionHead<T>& h, const Queries<T>& q, const T* __restrict top, T* __restrict before,
+             T* __restrict sum, T* __restrict out) {
+  T moved = 0;
+  for (int64_t i = 0; i < q.lanes; ++i) {
+    // 0 where the maximum stays, and where all scores so far are -inf.
+    before[i] = before[i] == top[i] ? T(0) : before[i] - top[i];
+    moved = before[i] < moved ? before[i] : moved;
+  }
+  if (moved == T(0)) return;
+  for (int64_t i = 0; i < q.lanes; ++i) before[i] = weight(before[i]);
+  for (int64_t i = 0; i < q.lanes; ++i) sum[i] *= before[i];
+  for (int64_t e = 0; e < h.value_width; ++e, out += kQueryTile)
+    for (int64_t i = 0; i < q.lanes; ++i) out[i] *= before[i];
+}
+
 template <class T>
 void forward(const AttentionHead<T>& h, int64_t low, int64_t high, T* given, T* y, int64_t y_row, T* lse,
              int64_t lse_step) {
@@ -142,21 +172,11 @@ void forward(const AttentionHead<T>& h, int64_t low, int64_t high, T* given, T* 
           const T x = s[j * kQueryTile + i];
           top[i] = x > top[i] ? x : top[i];
         }
-      // 1 where the maximum stays, and where all scores so far are -inf.
-      bool moved = false;
-      for (int64_t i = 0; i < q.lanes; ++i) {
-        moved |= shrink[i] != top[i];
-        shrink[i] = shrink[i] == top[i] ? T(1) : exp(shrink[i] - top[i]);
-      }
-      if (moved && j0 > 0) {
-        for (int64_t i = 0; i < q.lanes; ++i) sum[i] *= shrink[i];
-        for (int64_t e = 0; e < h.value_width; ++e)
-          for (int64_t i = 0; i < q.lanes; ++i) out[e * kQueryTile + i] *= shrink[i];
-      }
+      if (j0 > 0) rescale(h, q, top, shrink, sum, out);
       for (int64_t i = 0; i < q.lanes; ++i) shrink[i] = top[i] == -Fp<T>::inf ? T(0) : top[i];
       for (int64_t j = 0; j < keys; ++j)
         for (int64_t i = 0; i < q.lanes; ++i) {
-          const T p = exp(s[j * kQueryTile + i] - shrink[i]);
+          const T p = weight(s[j * kQueryTile + i] - shrink[i]);
           s[j * kQueryTile + i] = p;
           sum[i] += p;
         }
@@ -187,7 +207,7 @@ void weigh(const AttentionHead<T>& h, const Queries<T>& q, int64_t keys, const T
   const int64_t lanes = q.lanes;
   for (int64_t j = 0; j < keys; ++j, s += kQueryTile, ds += kQueryTile, words += kQueryTile)
     for (int64_t i = 0; i < lanes; ++i) {
-      const T p = exp(s[i] - lse[i]);
+      const T p = weight(s[i] - lse[i]);
       s[i] = drops ? random::kept(words[i], below, p * kept) : p;
       ds[i] = p * ((drops ? random::kept(words[i], below, ds[i] * kept) : ds[i]) - delta[i]) * scale;
     }
