@@ -1,4 +1,4 @@
-"""Convolutions and max pooling, forward and backward: the four layers of a convolutional autoencoder, a wide 3x3."""
+"""Convolutions: layers forward and backward, and whole trainings of a convolutional autoencoder and of LeNet-5."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pyneural.benchmarking import Job, Way, case
+from pyneural.benchmarking import Job, Way, case, difference
+
+from ._training import images, torch_like
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,6 @@ LAYERS = (
     Layer("conv^T 20-1 4x4", ("ConvTranspose2d", (20, 1, 4), {"padding": 1}), (64, 20, 27, 27), 27 * 27 * 20 * 16),
     Layer("conv 64-64 3x3, 56x56", ("Conv2d", (64, 64, 3), {"padding": 1}), (16, 64, 56, 56), 56 * 56 * 64 * 64 * 9),
 )  # fmt: skip
-POOL = Layer("max pool 2x2, 20x24x24", ("MaxPool2d", (2,), {}), (64, 20, 24, 24), 0)
 
 
 def values(*shape: int) -> np.ndarray:
@@ -96,10 +97,126 @@ def job(name: str, layers: tuple[Layer, ...], goals: dict[str, float]) -> Job:
     return Job(name, ways, flops=flops, goals=goals)
 
 
+# ---- whole trainings ----
+
+
+def autoencoder(nn: Any, dropout: float) -> Any:
+    """Encoder and decoder of experiment conv-autoencoder, of either library's layers."""
+
+    def hidden(layer: Any, norm: Any, features: int) -> list[Any]:
+        return [layer, nn.ReLU(), norm(features), nn.Dropout(dropout)]
+
+    down = (
+        *hidden(nn.Conv2d(1, 20, 4, padding=1), nn.BatchNorm2d, 20),
+        *hidden(nn.Conv2d(20, 20, 4, stride=2), nn.BatchNorm2d, 20),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        *hidden(nn.Linear(720, 360), nn.BatchNorm1d, 360),
+        nn.Linear(360, 10),
+    )
+    up = (
+        *hidden(nn.Linear(10, 360), nn.BatchNorm1d, 360),
+        *hidden(nn.Linear(360, 720), nn.BatchNorm1d, 720),
+        nn.Unflatten(1, (20, 6, 6)),
+        nn.Upsample(scale_factor=2, mode="bicubic"),
+        *hidden(nn.ConvTranspose2d(20, 20, 4, stride=2, output_padding=1), nn.BatchNorm2d, 20),
+        nn.ConvTranspose2d(20, 1, 4, padding=1),
+        nn.Sigmoid(),
+    )
+    return nn.ModuleList([nn.Sequential(*down), nn.Sequential(*up)])
+
+
+def lenet(nn: Any, dropout: float) -> Any:
+    """LeNet-5 as SimpleChains.jl times it: without padding, so that 256 numbers reach the dense layers."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(256, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def coded(lib: Any, model: Any, x: Any, y: Any) -> Any:
+    """The mean square of the codes and of what their noisy decodings miss."""
+    z = model[0](x)
+    miss = model[1](z + lib.randn(*z.shape)) - x
+    return ((z * z).sum() + (miss * miss).sum()) / (794 * x.shape[0])
+
+
+def classified(lib: Any, model: Any, x: Any, y: Any) -> Any:
+    return lib.cross_entropy(model(x), y)
+
+
+def training(name: str, fixed: bool, make: Any, loss: Any, optimizer: str, rate: float) -> tuple[Any, Any, Any]:
+    """(step(x, y), parameters, library) of a training; `fixed`: without dropout, with one noise for all steps."""
+    lib = torch_like(name, fixed)
+    model = make(lib.nn, 0.0 if fixed else 0.1)
+    rng = np.random.default_rng(1)
+    parameters = list(model.parameters())
+    with lib.no_grad():
+        for p in parameters:  # of vectors, those of batch normalisation are in the middle of their range
+            bound = 0.1 if p.ndim == 1 else float(np.prod(p.shape[1:])) ** -0.5
+            drawn = rng.uniform(-bound, bound, tuple(p.shape)) + (p.ndim == 1)
+            p.copy_(lib.tensor(drawn.astype(np.float32)))
+    made = getattr(lib.optim, optimizer)(parameters, lr=rate)
+
+    def step(x: Any, y: Any) -> Any:
+        made.zero_grad()
+        value = loss(lib, model, x, y)
+        value.backward()
+        made.step()
+        return value
+
+    return step, parameters, lib
+
+
+def train(name: str, steps: int, batch: int, fixed: bool, *how: Any) -> Any:
+    """A run of so many steps over shuffled batches: ours in one call, PyTorch's in a loop."""
+    import pyneural as pn
+
+    step, parameters, lib = training(name, fixed, *how)
+    x, y = images()
+    x = x.reshape(-1, 1, 28, 28)
+    order = np.random.default_rng(2).permutation(len(x))
+    order = np.resize(order, steps * batch)
+    if name == "pyneural":
+        compiled = pn.compile(step)
+
+        def run() -> Any:
+            compiled.epoch(x, y, batch_size=batch, order=order)
+            return parameters
+
+        return run
+    inputs, labels, rows = lib.tensor(x), lib.tensor(y), lib.tensor(order.reshape(steps, batch))
+
+    def loop() -> Any:
+        for chosen in rows:
+            step(inputs[chosen], labels[chosen])
+        return parameters
+
+    return loop
+
+
+def whole(name: str, steps: int, batch: int, goal: float, tolerance: float, *how: Any) -> Job:
+    def way(library: str) -> Way:
+        return Way(
+            lambda: train(library, steps, batch, False, *how), steps, lambda: train(library, 3, batch, True, *how)
+        )
+
+    def agrees(ours: Any, theirs: Any) -> str:
+        return difference(ours, theirs, tolerance, overall=True)
+
+    ways = {"pyneural": way("pyneural"), "torch": way("torch")}
+    return Job(name, ways, step="step", goals={"torch": goal}, agrees=agrees)
+
+
 @case("conv")
 def conv(quick: bool) -> Iterator[Job]:
-    """float32, forward and backward: each layer, the autoencoder's four together, max pooling."""
+    """float32, forward and backward: each layer, the autoencoder's four together; whole steps with MNIST.
+
+    An epoch of MNIST is 938 steps of 64 images. MNIST where it is found (``PYNEURAL_DATA``), else random numbers.
+    """
     for it in LAYERS:
         yield job(it.name, (it,), {"torch": 1.0} if it.shape[0] == 16 else {})
     yield job("the autoencoder's four", LAYERS[:4], {"torch": 4.0, "torch channels_last": 3.0})
-    yield job(POOL.name, (POOL,), {"torch": 2.0})
+    steps = 10 if quick else 100
+    yield whole("conv autoencoder, batch 64, SGD", steps, 64, 6.0, 1e-3, autoencoder, coded, "SGD", 0.1)
+    yield whole("LeNet-5, batch 64, Adam", 10 * steps, 64, 8.0, 2e-3, lenet, classified, "Adam", 1e-3)

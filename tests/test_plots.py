@@ -195,3 +195,28 @@ def test_a_surface_of_any_size_is_drawn_whatever_fresh_memory_holds(monkeypatch)
     side = np.linspace(0, 0.1, 100)  # neither 50 lines nor a multiple of them
     monkeypatch.setattr(np, "empty", full_of_huge_numbers)
     plots.surface(side, side, side[:, None] ** 2 + side**2).savefig(io.BytesIO())
+
+
+def test_filters_and_maps_of_any_model():
+    from pyneural import models, nn
+
+    fig = plots.filter_images(RNG.normal(size=(3, 2, 4, 4)), most=5)
+    shown = [ax for ax in fig.axes if ax.images and ax.get_title()]
+    assert [ax.get_title() for ax in shown] == ["0.0", "0.1", "1.0", "1.1", "2.0"]
+    model = models.LeNet5()
+    plots.filter_images(model.features[0])
+    maps = plots.activations(model, IMAGES[0])
+    assert list(maps) == [
+        "features.0 Conv2d", "features.1 ReLU", "features.2 MaxPool2d",
+        "features.3 Conv2d", "features.4 ReLU", "features.5 MaxPool2d",
+    ]  # fmt: skip
+    assert maps["features.5 MaxPool2d"].shape == (16, 5, 5)
+    fig = plots.feature_maps(model, IMAGES[0], most=4)
+    np.testing.assert_array_equal(fig.axes[0].images[0].get_array(), IMAGES[0])
+    np.testing.assert_array_equal(fig.axes[4].images[0].get_array(), maps["features.0 Conv2d"][0])
+    assert not any(m._forward_hooks for m in model.modules())
+    plots.feature_maps(nn.Conv2d(2, 3, 3), RNG.random((2, 6, 7)))
+    with pytest.raises(ValueError, match="no layer of the model gives maps"):
+        plots.feature_maps(nn.Sequential(nn.Flatten(), nn.Linear(784, 3)), IMAGES[0])
+    with pytest.raises(ValueError, match=r"must be \(out, in, H, W\)"):
+        plots.filter_images(np.zeros((3, 4)))

@@ -25,20 +25,31 @@ struct TapProduct {
   const T* row_bias;     // or null
 };
 
-// Elements of a batch that are summed side by side.
+// Products that are summed side by side.
 inline constexpr int64_t kBatchLanes = 16;
 
-// sums[r, j, l] += a[r * a_row + tap[t].a + l] * b[j * b_row + tap[t].b + l] for l < kBatchLanes, one chain per lane in
-// the order of taps. sums is dense.
+// sums[r, j, l] += a[i * a_image + r * a_row + t] * b[i * b_image + place[j] + t] for t = l, l + kBatchLanes, ...
+// (steps of them) and image after image i: one chain per lane l. sums is dense.
 template <class T>
 struct LaneProduct {
-  int64_t rows, columns, taps;
-  const Tap* tap;
+  int64_t rows, columns, steps, images;
   const T* a;
-  int64_t a_row;
+  int64_t a_row, a_image;
   const T* b;
-  int64_t b_row;
+  int64_t b_image;
+  const int64_t* place;
   T* sums;
+};
+
+// Rows of some matrices (planes): their elements taken apart, or put together, by the remainder of the column.
+template <class T>
+struct RowCopy {
+  int64_t planes, rows, n, step;
+  const T* from;
+  int64_t from_plane, from_row;
+  T* to;
+  int64_t to_plane, to_row;
+  int64_t part;  // between the elements of one remainder and of the next, where they are apart
 };
 
 template <class T>
@@ -48,8 +59,16 @@ struct ConvKernels {
   void (*lane_product)(const LaneProduct<T>&);
   // y[i] = sum of the kBatchLanes values at sums[i * kBatchLanes], by a fixed tree.
   void (*add_lanes)(int64_t n, const T* sums, T* y);
+  // y[i] = sum over p < parts, in order, of x[p * part + i].
+  void (*add_parts)(int64_t n, int64_t parts, int64_t part, const T* x, T* y);
   // to[p * to_row + i] = from[i * from_row + p] for i < columns, p < depth.
   void (*transpose)(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t columns, int64_t depth);
+  // to[i % step * part + i / step] = from[i] for i < n, in every row; 0 behind, as far as the last vectors reach,
+  // before the next row or plane is written.
+  void (*take)(const RowCopy<T>&);
+  // to[i] = from[i % step * part + i / step] for i < n, in every row. Reads whole vectors.
+  void (*put)(const RowCopy<T>&);
+  bool (*finite)(int64_t n, const T* x);
 };
 
 }  // namespace pn

@@ -223,11 +223,11 @@ void infer_conv_weight(OpCall& call) {
   describe(call, s.groups * s.co, s.ci, s.kernel);
 }
 
-// Whether vectors along the batch are fuller than along so many channels.
-bool fill_by_batch(const ConvShape& s, int64_t channels) {
+// Whether vectors along the pixels, which are worth so much, are as full as along so many channels.
+bool fill_by_pixel(const ConvShape& s, bool up, int64_t channels, double worth) {
   constexpr int64_t kFull = 16;
-  const int64_t rounded = (channels + kFull - 1) / kFull * kFull;
-  return s.n > 0 && s.n % kBatchLanes == 0 && 5 * channels < 4 * rounded;
+  const int64_t vectors = (channels + kFull - 1) / kFull;
+  return worth * conv_pixel_fill(s, up) >= static_cast<double>(channels) / static_cast<double>(vectors * kFull);
 }
 
 template <class T>
@@ -236,7 +236,9 @@ void produce(const OpCall& call, const ConvShape& s, bool up) {
   if (y.size() == 0) return;
   const Array x = as_contiguous(*call.in[0]), w = as_contiguous(*call.in[1]);
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
-  const auto pass = fill_by_batch(s, up ? s.ci : s.co) ? &produce_by_batch<T> : &produce_by_channel<T>;
+  const bool by_pixel = x.size() > 0 && kernels().of<T>().conv.finite(w.size(), w.ptr<T>()) &&
+                        fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
+  const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
   pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
 }
 
@@ -258,8 +260,10 @@ void weigh(const OpCall& call, const ConvShape& s) {
     std::memset(dw.data, 0, static_cast<size_t>(dw.size()) * sizeof(T));
     return;
   }
-  const auto pass = fill_by_batch(s, s.co) ? &weigh_by_batch<T> : &weigh_by_channel<T>;
-  pass(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
+  // One vector of channels leaves too few sums to keep the CPU busy; several are read with fewer instructions.
+  const double worth = s.co <= kBatchLanes ? 1.25 : 0.75;
+  if (fill_by_pixel(s, false, s.co, worth) && weigh_by_pixel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
+  weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
 }
 
 void run_conv_weight(const OpCall& call) {

@@ -89,15 +89,19 @@ class TapTable {
 template <class T>
 void pack_weight(const ConvShape& s, bool up, const ConvAxis* const* axes, const T* weight, int64_t width, T* packed);
 
-// y from x (or, `up`, x from y) and dw from x and y, all dense. By channel: vectors run along channels. By batch:
-// along the batch, whose size must be a multiple of kBatchLanes.
+// y from x (or, `up`, x from y) and dw from x and y, all dense. By channel: vectors run along channels. By pixel: along
+// the positions of the innermost axes; produce_by_pixel() needs finite weights and gives the same bits as
+// produce_by_channel(), weigh_by_pixel() says whether its sums are finite (if not, they hold for nothing).
 template <class T>
 void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 template <class T>
 void weigh_by_channel(const ConvShape& s, const T* x, const T* y, T* dw);
 template <class T>
-void produce_by_batch(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
+void produce_by_pixel(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 template <class T>
-void weigh_by_batch(const ConvShape& s, const T* x, const T* y, T* dw);
+bool weigh_by_pixel(const ConvShape& s, const T* x, const T* y, T* dw);
+
+// The share of lanes that have something to do if vectors run along pixels; 0 if they cannot.
+double conv_pixel_fill(const ConvShape& s, bool up);
 
 }  // namespace pn

@@ -13,19 +13,26 @@
 
 namespace pn {
 
+namespace {
+template <class T>
+void gather_as(int64_t n, const char* from, int64_t stride, char* to) {
+  constexpr int64_t kItem = sizeof(T);
+  T value;
+  std::memcpy(&value, from, kItem);
+  if (stride == 0)  // a loop that the compiler turns into vectors
+    for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * kItem, &value, kItem);
+  else
+    for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * kItem, from + i * stride * kItem, kItem);
+}
+}  // namespace
+
 void gather(int64_t n, const char* from, int64_t stride, size_t item, char* to) {
+  if (n == 0) return;
   switch (item) {
-    case 1:
-      for (int64_t i = 0; i < n; ++i) to[i] = from[i * stride];
-      break;
-    case 2:
-      for (int64_t i = 0; i < n; ++i) std::memcpy(to + 2 * i, from + 2 * i * stride, 2);
-      break;
-    case 4:
-      for (int64_t i = 0; i < n; ++i) std::memcpy(to + 4 * i, from + 4 * i * stride, 4);
-      break;
-    default:
-      for (int64_t i = 0; i < n; ++i) std::memcpy(to + 8 * i, from + 8 * i * stride, 8);
+    case 1: return gather_as<uint8_t>(n, from, stride, to);
+    case 2: return gather_as<uint16_t>(n, from, stride, to);
+    case 4: return gather_as<uint32_t>(n, from, stride, to);
+    default: return gather_as<uint64_t>(n, from, stride, to);
   }
 }
 

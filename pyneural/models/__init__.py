@@ -5,6 +5,10 @@ from .adversarial import conv_generator as conv_generator
 from .adversarial import dense_discriminator as dense_discriminator
 from .adversarial import dense_generator as dense_generator
 from .autoencoder import Autoencoder as Autoencoder
+from .classifiers import ConvClassifier as ConvClassifier
+from .classifiers import LeNet5 as LeNet5
+from .conv_autoencoder import Coded as Coded
+from .conv_autoencoder import ConvAutoencoder as ConvAutoencoder
 from .decoding import Hypothesis as Hypothesis
 from .decoding import beam_search as beam_search
 from .decoding import greedy as greedy

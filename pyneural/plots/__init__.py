@@ -8,6 +8,7 @@ from .activity import unit_activity
 from .clusters import center_images, voronoi_cells
 from .codes import code_scatter
 from .curves import learning_curves, lines
+from .filters import activations, feature_maps, filter_images
 from .images import image_grid, originals_over_reconstructions, weight_images
 from .latent import latent_lattice
 from .regions import decision_regions, regularisation_path
@@ -19,11 +20,14 @@ __all__ = [
     "CLASSES",
     "INK",
     "LINES",
+    "activations",
     "center_images",
     "code_scatter",
     "confusion_table",
     "contour",
     "decision_regions",
+    "feature_maps",
+    "filter_images",
     "heat_map",
     "image_grid",
     "latent_lattice",

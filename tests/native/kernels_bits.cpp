@@ -524,20 +524,28 @@ void convolution(const ConvKernels<T>& k) {
     products.add(c.get(), c.size());
   }
   for (int64_t rows = 1; rows < 12; ++rows) {
-    const int64_t columns = 1 + rows * 5 % 11, taps = rows * 3, n = rows * columns;
+    const int64_t columns = 1 + rows * 5 % 11, steps = rows % 4, images = rows % 3, n = rows * columns;
     const Data<T> a = moderate<T>(900), b = moderate<T>(900), sums = moderate<T>(n * kBatchLanes), wanted = sums;
-    std::vector<Tap> tap;
-    for (int64_t t = 0; t < taps; ++t)
-      tap.push_back({static_cast<int64_t>(random_bits() % 500), static_cast<int64_t>(random_bits() % 500)});
-    k.lane_product({rows, columns, taps, tap.data(), a.get(), 17, b.get(), 19, sums.get()});
+    std::vector<int64_t> place;
+    for (int64_t j = 0; j < columns; ++j) place.push_back(static_cast<int64_t>(random_bits() % 500));
+    k.lane_product({rows, columns, steps, images, a.get(), 17, 211, b.get(), 143, place.data(), sums.get()});
     for (int64_t i = 0; i < n * kBatchLanes; ++i) {
       const int64_t l = i % kBatchLanes, j = i / kBatchLanes % columns, r = i / kBatchLanes / columns;
-      for (const Tap& t : tap) wanted[i] = fused(a[r * 17 + t.a + l], b[j * 19 + t.b + l], wanted[i]);
+      for (int64_t m = 0; m < images; ++m)
+        for (int64_t t = l; t < steps * kBatchLanes; t += kBatchLanes)
+          wanted[i] = fused(a[m * 211 + r * 17 + t], b[m * 143 + place[j] + t], wanted[i]);
     }
     expect("conv lanes", kType<T>, sums.get(), wanted.get(), sums.size());
     lanes.add(sums.get(), sums.size());
     Data<T> folded(n);
     k.add_lanes(n, sums.get(), folded.get());
+    for (int64_t i = 0; i < n; ++i) {
+      T s[kBatchLanes];
+      for (int64_t l = 0; l < kBatchLanes; ++l) s[l] = sums[i * kBatchLanes + l];
+      for (int64_t half = kBatchLanes / 2; half > 0; half /= 2)
+        for (int64_t l = 0; l < half; ++l) s[l] += s[l + half];
+      if (!same(folded[i], s[0])) wrong("conv lanes", kType<T>, i, 0, 0);
+    }
     lanes.add(folded.get(), n);
     Data<T> turned(13 * 130);
     k.transpose(sums.get(), 16, turned.get(), 130, n, 13);
@@ -546,6 +554,24 @@ void convolution(const ConvKernels<T>& k) {
         if (!same(turned[q * 130 + i], sums[i * 16 + q])) wrong("transpose", kType<T>, i, 0, 0);
     turns.add(turned.get(), turned.size());
   }
+  for (int64_t step = 1; step < 4; ++step)
+    for (int64_t n = 1; n < 70; n += 3) {
+      constexpr int64_t planes = 2, rows = 3, part = 40, row = 130;
+      const int64_t apart = (n + step - 1) / step + 1;  // of the rows that lie apart
+      const Data<T> x = moderate<T>(planes * 500);
+      Data<T> taken(3000), back(planes * 500);
+      const int64_t part_of = rows * apart + part;
+      k.take({planes, rows, n, step, x.get(), 500, row, taken.get(), 1000, apart, part_of});
+      k.put({planes, rows, n, step, taken.get(), 1000, apart, back.get(), 500, row, part_of});
+      for (int64_t p = 0; p < planes; ++p)
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = 0; i < n; ++i) {
+            const T from = x[p * 500 + r * row + i];
+            if (!same(taken[p * 1000 + i % step * part_of + r * apart + i / step], from))
+              wrong("take", kType<T>, i, 0, 0);
+            if (!same(back[p * 500 + r * row + i], from)) wrong("put", kType<T>, i, 0, 0);
+          }
+    }
   products.print("conv product", kType<T>), lanes.print("conv lanes", kType<T>), turns.print("transpose", kType<T>);
 }
 

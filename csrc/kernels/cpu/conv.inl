@@ -1,6 +1,6 @@
 // Convolutions: sums over the taps of a window, with the factors' places given by a table, so that one kernel serves
 // every stride, padding, dilation, group and direction (ops/conv*.cpp make the tables). Vectors run along output
-// channels or along the batch. Included by isa_unit.cpp inside namespace pn::PN_ISA, once per instruction set.
+// channels or along pixels. Included by isa_unit.cpp inside namespace pn::PN_ISA, once per instruction set.
 namespace conv {
 
 using matmul::kLanes;
@@ -122,15 +122,12 @@ void product(const TapProduct<T>& whole) {
   }
 }
 
-// One register tile of a LaneProduct; columns_of_sums is the row length of the whole.
+// One register tile of a LaneProduct: a, place and sums of `whole` are moved there; sums_row is the row length of all.
 template <class T>
 struct LaneTile {
-  int64_t taps;
-  const Tap* tap;
-  const T* a;
-  int64_t a_row;
-  const T* b;
-  int64_t b_row;
+  const LaneProduct<T>& whole;
+  const T *a, *b;
+  const int64_t* place;
   T* sums;
   int64_t sums_row;
 };
@@ -142,18 +139,23 @@ void lane_tile(const LaneTile<T>& s) {
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) sum[r][c] = load<T>(s.sums + r * s.sums_row + c * kBatchLanes);
-  const Tap* tap = s.tap;
+  const int64_t a_row = s.whole.a_row, steps = s.whole.steps;
+  for (int64_t image = 0; image < s.whole.images; ++image) {
+    const T* a = s.a + image * s.whole.a_image;
+    const T* b[C];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) b[c] = s.b + image * s.whole.b_image + s.place[c];
 #pragma GCC unroll 1
-  for (int64_t t = s.taps; t > 0; --t, ++tap) {
-    const T *a = s.a + tap->a, *b = s.b + tap->b;
-    V<T> y[C];
+    for (int64_t t = 0; t < steps * kBatchLanes; t += kBatchLanes) {
+      V<T> y[C];
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) y[c] = load<T>(b + c * s.b_row);
+      for (int c = 0; c < C; ++c) y[c] = load<T>(b[c] + t);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const V<T> x = load<T>(a + r * s.a_row);
+      for (int r = 0; r < R; ++r) {
+        const V<T> x = load<T>(a + r * a_row + t);
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) sum[r][c] = multiply_add(x, y[c], sum[r][c]);
+        for (int c = 0; c < C; ++c) sum[r][c] = multiply_add(x, y[c], sum[r][c]);
+      }
     }
   }
 #pragma GCC unroll 8
@@ -172,19 +174,15 @@ constexpr auto kLaneTiles = lane_tiles<T>(typename matmul::Count<kIsa.lane_rows 
 template <class T>
 void lane_product(const LaneProduct<T>& whole) {
   const int64_t down = pieces_of(whole.rows, kIsa.lane_rows), across = pieces_of(whole.columns, kIsa.lane_columns);
-  LaneTile<T> s;
-  s.taps = whole.taps;
-  s.tap = whole.tap;
-  s.a_row = whole.a_row;
-  s.b_row = whole.b_row;
-  s.sums_row = whole.columns * kBatchLanes;
+  LaneTile<T> s{whole, nullptr, nullptr, nullptr, nullptr, whole.columns * kBatchLanes};
   for (int64_t lane = 0; lane < kBatchLanes; lane += kLanes<T>)
     for (int64_t p = 0, i = 0; p < down; ++p) {
       const int64_t rows = whole.rows / down + (p < whole.rows % down);
       for (int64_t q = 0, j = 0; q < across; ++q) {
         const int64_t columns = whole.columns / across + (q < whole.columns % across);
         s.a = whole.a + i * whole.a_row + lane;
-        s.b = whole.b + j * whole.b_row + lane;
+        s.b = whole.b + lane;
+        s.place = whole.place + j;
         s.sums = whole.sums + i * s.sums_row + j * kBatchLanes + lane;
         kLaneTiles<T>.of[(rows - 1) * kIsa.lane_columns + columns - 1](s);
         j += columns;
@@ -194,18 +192,132 @@ void lane_product(const LaneProduct<T>& whole) {
 }
 
 template <class T>
+inline void store_some(T* p, V<T> v, int64_t n) {
+  if (n >= kLanes<T>)
+    store<T>(p, v);
+  else if (n > 0)
+    matmul::store_part(p, v, static_cast<int>(n));
+}
+
+template <class T>
 void add_lanes(int64_t n, const T* sums, T* y) {
-  for (int64_t i = 0; i < n; ++i, sums += kBatchLanes) {
-    T s[kBatchLanes / 2];
-    for (int64_t l = 0; l < 8; ++l) s[l] = sums[l] + sums[l + 8];
-    for (int64_t l = 0; l < 4; ++l) s[l] += s[l + 4];
-    y[i] = (s[0] + s[2]) + (s[1] + s[3]);
+  constexpr int L = kLanes<T>, kVectors = kBatchLanes / L;
+  for (int64_t i = 0; i < n; i += L) {
+    V<T> x[L];  // of one result each, then of one lane each
+#pragma GCC unroll 16
+    for (int r = 0; r < L; ++r) {
+      const T* from = sums + smaller(i + r, n - 1) * kBatchLanes;
+      V<T> s[kVectors];
+      for (int v = 0; v < kVectors; ++v) s[v] = load<T>(from + v * L);
+      for (int half = kVectors / 2; half > 0; half /= 2)
+        for (int v = 0; v < half; ++v) s[v] += s[v + half];
+      x[r] = s[0];
+    }
+    matmul::transpose_vectors<T, L / 2, L>(x);
+#pragma GCC unroll 4
+    for (int half = L / 2; half > 0; half /= 2)
+      for (int l = 0; l < half; ++l) x[l] += x[l + half];
+    store_some(y + i, x[0], n - i);
   }
 }
 
 template <class T>
+void add_parts(int64_t n, int64_t parts, int64_t part, const T* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i];
+  for (int64_t p = 1; p < parts; ++p)
+    for (int64_t i = 0; i < n; ++i) y[i] += x[p * part + i];
+}
+
+// Every other element of a and b, from number From on.
+template <class T, int From, int... I>
+inline V<T> every_other(V<T> a, V<T> b, matmul::Sequence<I...>) {
+  return __builtin_shufflevector(a, b, (2 * I + From)...);
+}
+// Elements of a and b in turn: those of the first halves, or of the second ones.
+template <class T, int From, int... I>
+inline V<T> in_turn(V<T> a, V<T> b, matmul::Sequence<I...>) {
+  return __builtin_shufflevector(a, b, (From + I / 2 + I % 2 * kLanes<T>)...);
+}
+
+// The lanes of vector i of n elements.
+template <class T>
+inline int lanes_of(int64_t n, int64_t i) {
+  return static_cast<int>(n - i < 0 ? 0 : smaller(n - i, kLanes<T>));
+}
+
+template <class T, class F>
+inline void each_row(const RowCopy<T>& s, const T* from, T* to, const F& copy) {
+  const int64_t rows = s.rows, from_row = s.from_row, to_row = s.to_row;
+#pragma GCC unroll 2
+  for (int64_t r = 0; r < rows; ++r) copy(from + r * from_row, to + r * to_row);
+}
+
+// The last vectors of all rows of a plane come first: what they write behind a row, the next row's first ones write
+// anew.
+template <class T>
+void take(const RowCopy<T>& s) {
+  constexpr int L = kLanes<T>;
+  const typename matmul::Count<L>::type lanes{};
+  const int64_t step = s.step, part = s.part, wide = L * step;
+  for (int64_t p = 0; p < s.planes; ++p)
+    for (int64_t i = (s.n - 1) / wide * wide; i >= 0; i -= wide) {
+      const T* from = s.from + p * s.from_plane + i;
+      T* to = s.to + p * s.to_plane + i / step;
+      const int first = lanes_of<T>(s.n, i), second = lanes_of<T>(s.n, i + L);
+      if (step == 1) {
+        each_row(s, from, to, [=](const T* f, T* t) { store<T>(t, matmul::load_part(f, first)); });
+      } else if (step == 2) {
+        each_row(s, from, to, [=](const T* f, T* t) {
+          const V<T> a = matmul::load_part(f, first), b = matmul::load_part(f + L, second);
+          store<T>(t + part, every_other<T, 1>(a, b, lanes));
+          store<T>(t, every_other<T, 0>(a, b, lanes));
+        });
+      } else {
+        const int64_t n = smaller(s.n - i, wide);
+        each_row(s, from, to, [=](const T* f, T* t) {
+          for (int64_t l = 0; l < n; ++l) t[l % step * part + l / step] = f[l];
+        });
+      }
+    }
+}
+
+template <class T>
+void put(const RowCopy<T>& s) {
+  constexpr int L = kLanes<T>;
+  const typename matmul::Count<L>::type lanes{};
+  const int64_t step = s.step, part = s.part, wide = L * step;
+  for (int64_t p = 0; p < s.planes; ++p)
+    for (int64_t i = 0; i < s.n; i += wide) {
+      const T* from = s.from + p * s.from_plane + i / step;
+      T* to = s.to + p * s.to_plane + i;
+      const int64_t n = smaller(s.n - i, wide);
+      if (step == 1)
+        each_row(s, from, to, [=](const T* f, T* t) { store_some(t, load<T>(f), n); });
+      else if (step == 2)
+        each_row(s, from, to, [=](const T* f, T* t) {
+          const V<T> a = load<T>(f), b = load<T>(f + part);
+          store_some(t, in_turn<T, 0>(a, b, lanes), n);
+          store_some(t + L, in_turn<T, L / 2>(a, b, lanes), n - L);
+        });
+      else
+        each_row(s, from, to, [=](const T* f, T* t) {
+          for (int64_t l = 0; l < n; ++l) t[l] = f[l % step * part + l / step];
+        });
+    }
+}
+
+template <class T>
+bool finite(int64_t n, const T* x) {
+  bool all = true;
+  for (int64_t i = 0; i < n; ++i) all &= x[i] - x[i] == 0;
+  return all;
+}
+
+template <class T>
 ConvKernels<T> table() {
-  return {kLanes<T>, &product<T>, &lane_product<T>, &add_lanes<T>, &matmul::transpose<T, kLanes<T>, false>};
+  return {kLanes<T>,     &product<T>,   &lane_product<T>,
+          &add_lanes<T>, &add_parts<T>, &matmul::transpose<T, kLanes<T>, false>,
+          &take<T>,      &put<T>,       &finite<T>};
 }
 
 }  // namespace conv
