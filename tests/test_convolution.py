@@ -209,7 +209,7 @@ def test_bad_arguments_are_named():
     x = pn.zeros((2, 3, 8, 8))
     for make, call, message in (
         (lambda: nn.Conv2d(3, 4, 11, padding=1), x, r"conv2d: the kernel \(11, 11\) .* padded input \(10, 10\)"),
-        (lambda: nn.Conv2d(3, 4, 3, groups=2), None, "Conv2d: groups is 2 but must divide in_channels, which is 3"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), None, "groups is 2 but must divide in_channels.* it can be 1$"),
         (lambda: nn.Conv2d(4, 3, 3, groups=2), None, "Conv2d: groups is 2 but must divide out_channels, which is 3"),
         (lambda: nn.Conv2d(5, 4, 3), x, "conv2d: x has 3 channels but weight with groups=1 expects 5"),
         (lambda: nn.Conv2d(3, 4, 3, stride=0), None, "Conv2d: stride is 0 but must be at least 1"),
@@ -241,6 +241,32 @@ def test_bad_arguments_are_named():
         F.max_unpool2d(x, pn.zeros((2, 3, 8, 8), dtype=np.int64), 2, output_size=(16, 14))
     with pytest.raises(TypeError, match="conv2d: stride is 'a'"):
         F.conv2d(x, pn.zeros((4, 3, 3, 3)), stride="a")
+
+
+# ---- what is not finite ----
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_lies_outside_takes_no_part(dtype):
+    """Zeros around the image times infinite weights or gradients would be NaN."""
+    rng = np.random.default_rng(3)
+    x, w, g = (rng.normal(size=shape).astype(dtype) for shape in ((16, 3, 9, 9), (5, 3, 3, 3), (16, 5, 9, 9)))
+    w[2, 1, 0, 0] = np.inf
+    g[3, 4, 0, 0] = -np.inf
+    rest = ((1, 1), (1, 1), (1, 1), 1)
+
+    def passes():
+        return [np.asarray(y) for y in (
+            convolution._conv(x, w, None, (9, 9), *rest),
+            convolution._conv_transpose(np.where(np.isfinite(g), g, 0), w, None, (9, 9), *rest),
+            convolution._conv_weight(x, g, (3, 3), *rest),
+        )]  # fmt: skip
+
+    with pn.reference():
+        wanted = passes()
+    for y, z in zip(passes(), wanted, strict=True):
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(z))
+        np.testing.assert_allclose(y, z, rtol=1e-4, atol=1e-4)
 
 
 # ---- replay ----

@@ -214,7 +214,7 @@ def test_filters_and_maps_of_any_model():
     fig = plots.feature_maps(model, IMAGES[0], most=4)
     np.testing.assert_array_equal(fig.axes[0].images[0].get_array(), IMAGES[0])
     np.testing.assert_array_equal(fig.axes[4].images[0].get_array(), maps["features.0 Conv2d"][0])
-    assert not any(m._forward_hooks for m in model.modules())
+    assert not any(m._hooks for m in model.modules())
     plots.feature_maps(nn.Conv2d(2, 3, 3), RNG.random((2, 6, 7)))
     with pytest.raises(ValueError, match="no layer of the model gives maps"):
         plots.feature_maps(nn.Sequential(nn.Flatten(), nn.Linear(784, 3)), IMAGES[0])

@@ -51,7 +51,8 @@ def run(e: Run) -> None:
         N(f, I), the negative evidence lower bound is half of that plus a constant: the loss is a variational one. The
         source sends z2 through the encoder (it means the decoder), and says that m = 0 replaces z by Gaussian noise:
         by its formula that noise is 2 n, twice as wide as the prior. The codes that the decoder was trained on have
-        the spread of z + n, to which a standard deviation of 1 is closer; its digits are cleaner.
+        the spread of z + n, to which a standard deviation of 1 is closer. Yet the classifier is surer of the digits
+        from the wider noise: near 0 the decoder averages over what could be meant, far out it does not.
         """
     )
 

@@ -48,7 +48,11 @@ class _Conv(Module):
                 raise ValueError(f"{name}: {what} must be an integer of at least 1, got {value!r}")
         for what, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value % groups:
-                raise ValueError(f"{name}: groups is {groups} but must divide {what}, which is {value}")
+                fits = [str(n) for n in range(1, value + 1) if in_channels % n == 0 and out_channels % n == 0]
+                raise ValueError(
+                    f"{name}: groups is {groups} but must divide {what}, which is {value}; of {in_channels} and "
+                    f"{out_channels} channels it can be {', '.join(fits)}"
+                )
         if padding_mode not in _PADDING_MODES:
             raise ValueError(f"{name}: padding_mode is {padding_mode!r} but must be one of {', '.join(_PADDING_MODES)}")
         self.in_channels, self.out_channels, self.groups = int(in_channels), int(out_channels), int(groups)
