@@ -47,7 +47,7 @@ def show(
     sure = np.exp(scores[wrong] - scores[wrong].max(axis=1, keepdims=True))
     sure = (sure / sure.sum(axis=1, keepdims=True)).max(axis=1)
     worst = wrong[np.argsort(-sure)[:20]]
-    titles = [f"{names[data.y_test[i]]} as {names[guess[i]]}\nno. {i}" for i in worst]
+    titles = [f"{names[data.y_test[i]]} as\n{names[guess[i]]}\nno. {i}" for i in worst]
     fig = plots.image_grid(data.x_test[worst], titles, columns=10)
     caption = "The mistakes of which the network is surest: class, taken for, place among the test images."
     e.figure("mistakes", fig, caption, {"image": data.x_test[worst], "index": worst, "guess": guess[worst]})

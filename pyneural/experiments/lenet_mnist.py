@@ -37,7 +37,7 @@ def run(e: Run) -> None:
     trainer, history = convolutional.fit(e, model, data, epochs, BATCH, STEP)
     guess = convolutional.show(e, trainer, history, data, [str(d) for d in range(10)], model.features[0])
     accuracy = float(np.mean(guess == data.y_test))
-    e.check("test accuracy", accuracy, e.pick(quick=0.95, full=0.99), kind="at least")
+    e.check("test accuracy", accuracy, e.pick(quick=0.93, full=0.99), kind="at least")
     e.report("test images that are recognised wrongly", int(np.sum(guess != data.y_test)))
     e.report("seconds per epoch", float(np.median(history.seconds)))
 
