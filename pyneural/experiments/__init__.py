@@ -20,6 +20,7 @@ DOCUMENTS = {
     "002_e3b0b6e208b34aec.txt": "Optimisers and imitation, convolutions, sequences, graphs, clustering, adversaries",
     "003_54ca632be7020186.txt": "Classifiers on Fashion-MNIST, initialisation, regeneration, margins",
     "004_7b7278b8294b24c0.txt": "Convexity, automatic differentiation, information and variational bounds",
+    "beyond": "Beyond the source documents",
 }
 _NOT_EXPERIMENTS = {"frame", "demo"}
 
