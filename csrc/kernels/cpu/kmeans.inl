@@ -200,7 +200,7 @@ template <class T>
 inline Eight eight(const T* x) {
 #if defined(__AVX512F__)
   // GCC converts halves and joins them.
-  if constexpr (sizeof(T) == sizeof(float)) return (Eight)_mm512_cvtps_pd(_mm256_loadu_ps(x));
+  if constexpr (sizeof(T) == sizeof(float)) return (Eight)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(x));
 #endif
   return __builtin_convertvector(load<T, 8>(x), Eight);
 }
