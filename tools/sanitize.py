@@ -1,10 +1,10 @@
-"""Builds the package with gcc's sanitizers of addresses and of undefined behaviour, and runs a part of the tests with it.
+"""Builds the package with gcc's sanitizers of addresses and undefined behaviour, and runs the kernels' tests with it.
 
     python tools/sanitize.py [TEST.py ...]
 
-The C++ test program is among them (test_kernel_bits.py). Run it with the Python of an environment that has the build and
-test requirements but no editable install of pyneural. The build stays in build/sanitize, so that a second run builds
-only what changed. Exit code 0: no finding.
+The C++ test program is among them (test_kernel_bits.py). Run it with the Python of an environment that has the build
+and test requirements but no editable install of pyneural. The build stays in build/sanitize, so that a second run
+builds only what changed. Exit code 0: no finding.
 """
 
 from __future__ import annotations
