@@ -11,7 +11,8 @@ namespace {
 
 template <class T>
 void apply(Unary kind, int64_t n, T* x) {
-  kernels().of<T>().elementwise.unary[static_cast<int>(kind)](n, x, x, nullptr);
+  constexpr double none[2] = {0, 0};
+  kernels().of<T>().elementwise.unary[static_cast<int>(kind)](n, x, x, none);
 }
 
 template <class T>
