@@ -52,7 +52,7 @@ def results(data: bytes) -> None:
         for place in ("quadratic-gd/result.json", "bench/eager.json"):
             (Path(out) / place).parent.mkdir()
             (Path(out) / place).write_bytes(data)
-        frame.finished(QUADRATIC, profile="quick", out=out, threads=None, seed=0)
+        frame.finished(QUADRATIC, profile="quick", out=out, threads=None, seed=0, eager=False)
         with contextlib.suppress(report.NothingToReport):
             report.build(out)
 
