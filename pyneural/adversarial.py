@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import time
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ import numpy as np
 
 from . import functional as F
 from . import ops, random
-from ._interrupts import soft_interrupt
+from ._fitting import BaseTrainer, History, as_callbacks, float_type, modes_kept
 from ._nonfinite import NonFiniteLoss
-from ._progress import progress as _progress
 from .autodiff import no_grad
 from .callbacks import Callback
+from .checkpoints import Checkpoint
 from .compiling import CaptureError, Compiled
 from .data.batches import batches
 from .data.datasets import Dataset
@@ -27,7 +27,6 @@ from .ops.losses import require_finite
 from .optim.optimizer import Optimizer
 from .random import randn
 from .tensor import Tensor, as_tensor
-from .training import History, _AtEpochEnd, _float_type, _modes_kept
 
 __all__ = ["AdversarialTrainer"]
 
@@ -46,7 +45,7 @@ LOSSES: dict[str, Losses] = {
 }
 
 
-class AdversarialTrainer:
+class AdversarialTrainer(BaseTrainer):
     """Trains a generator G of noise z and a discriminator D, which gives a logit, against each other.
 
     D makes E[-log D(x) - log(1 - D(G(z)))] small, with sigmoid(logit) for D(x). G makes E[-log D(G(z))] small, which
@@ -75,6 +74,8 @@ class AdversarialTrainer:
         ValueError: The loss is unknown, a number is out of range, or an optimiser holds parameters of the other network
             or none of its own.
     """
+
+    _on_nan = ("raise", "ignore")
 
     def __init__(
         self,
@@ -108,6 +109,7 @@ class AdversarialTrainer:
             raise ValueError(f"AdversarialTrainer: noise must be a size of at least 1 or a function, got {noise!r}")
         if average is not None and not 0 <= average < 1:
             raise ValueError(f"AdversarialTrainer: average must be at least 0 and below 1, got {average}")
+        super().__init__()
         self.generator, self.discriminator = generator, discriminator
         self.model = ModuleDict({"generator": generator, "discriminator": discriminator})
         self.generator_optimizer, self.discriminator_optimizer = generator_optimizer, discriminator_optimizer
@@ -115,8 +117,6 @@ class AdversarialTrainer:
         self.discriminator_loss, self.generator_loss = loss
         self.discriminator_steps, self.generator_steps = discriminator_steps, generator_steps
         self.averaged = None if average is None else copy.deepcopy(generator)
-        self.history = History()
-        self.stopping = False
         self._compiled: dict[str, Compiled] = {}
 
     # ---- the two steps ----
@@ -124,7 +124,7 @@ class AdversarialTrainer:
     def _draw(self, count: int) -> Tensor:
         if callable(self.noise):
             return self.noise(count)
-        return randn(count, self.noise, dtype=_float_type(self.generator))
+        return randn(count, self.noise, dtype=float_type(self.generator))
 
     def _judge(self, real: Tensor, checked: bool) -> tuple[Tensor, ...]:
         """One step of the discriminator: its loss, and the mean of D(x) and of D(G(z))."""
@@ -162,7 +162,7 @@ class AdversarialTrainer:
         except CaptureError as error:
             self._compiled["given up"] = self._compiled[player]
             text = f"AdversarialTrainer: the steps are run eagerly, for the {player}'s cannot be recorded: {error}"
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            warnings.warn(text, RuntimeWarning, stacklevel=6)
             # A step that was recorded to its end has been taken.
             return getattr(error, "numbers", None) or [v.item() for v in step(*args)]
 
@@ -182,14 +182,18 @@ class AdversarialTrainer:
         on_nan: str = "raise",
         scale: Any = "unit",
         compile: bool = True,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Trains both for a number of epochs; an epoch goes once through the data.
 
         Args:
             x: Real rows: array (N, ...), tensor, or :class:`pyneural.data.Dataset`, whose labels are not used.
             batch_size: Rows per step of either player; a last batch that is smaller is left out.
-            epochs, callbacks, shuffle, seed, generator, progress, scale: As for :meth:`pyneural.Trainer.fit`. A
-                callback's ``on_batch_end`` comes after each step of the discriminator, with its loss.
+            epochs, callbacks, shuffle, seed, generator, progress, scale, checkpoint, resume: As for
+                :meth:`pyneural.Trainer.fit`. A callback's ``on_batch_end`` comes after each step of the discriminator
+                and what follows it of the generator, with the discriminator's loss. A checkpoint holds all that
+                :meth:`state_dict` holds, under the same names.
             on_nan: "raise" :class:`NonFiniteLoss` before a step with a loss that is NaN or infinite, or "ignore".
             compile: Record both steps and replay them: the same bits, sooner.
 
@@ -200,84 +204,70 @@ class AdversarialTrainer:
         Raises:
             ValueError: There are fewer rows than a batch has, or an argument is out of range.
             NonFiniteLoss: See ``on_nan``; both networks are as they were before the step.
+            FormatError, ValueError: The checkpoint cannot be read, or is of another training; nothing has been changed.
         """
-        if on_nan not in ("raise", "ignore"):
-            raise ValueError(f"fit: on_nan must be 'raise' or 'ignore', got {on_nan!r}")
-        if epochs < 0:
-            raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
-        if seed is not None:
-            random.manual_seed(seed)
+        session = self._session(epochs, on_nan, seed, generator, checkpoint, resume)
         x = x.images if isinstance(x, Dataset) else x
         feed = batches(x, None, batch_size, shuffle=shuffle, generator=generator, drop_last=True, scale=scale,
                        tensors=False)  # fmt: skip
-        dtype = _float_type(self.discriminator)
-        listeners = [c if isinstance(c, Callback) else _AtEpochEnd(c) for c in callbacks]
-        self.history, self.stopping = History(), False
-        bars = _progress(progress, epochs, len(feed))
-        with _modes_kept(self.model), soft_interrupt() as interrupt, bars as bar:
-            self.model.train()
-            for c in listeners:
-                c.on_train_begin(self)  # type: ignore[arg-type]
-            try:
-                for epoch in range(epochs):
-                    for c in listeners:
-                        c.on_epoch_begin(self, epoch)  # type: ignore[arg-type]
-                    bar.epoch(epoch)
-                    start, lr = time.perf_counter(), self.generator_optimizer.param_groups[0]["lr"]
-                    judged: list[list[float]] = []
-                    made: list[list[float]] = []
-                    for batch in feed:
-                        self._round(
-                            as_tensor(np.asarray(batch, dtype)), epoch, judged, made, on_nan == "raise", compile
-                        )
-                        for c in listeners:
-                            c.on_batch_end(self, self.history.steps - 1, judged[-1][0])  # type: ignore[arg-type]
-                        bar.batch(judged[-1][0])
-                        if interrupt:
-                            break
-                    self.history.interrupted = bool(interrupt)
-                    if interrupt and len(judged) < len(feed):
-                        break
-                    loss, real, lie = np.mean(judged, 0).tolist()
-                    logs = {"discriminator_loss": loss, "real_score": real, "made_score": lie}
-                    logs["generator_loss"] = float(np.mean(made)) if made else float("nan")
-                    for c in listeners:
-                        c.on_epoch_end(self, epoch, logs)  # type: ignore[arg-type]
-                    self.history.record(logs, time.perf_counter() - start, lr)
-                    bar.done(logs)
-                    if self.stopping or interrupt:
-                        break
-            except NonFiniteLoss as error:
-                error.history = self.history
-                raise
-            finally:
-                for c in listeners:
-                    c.on_train_end(self)  # type: ignore[arg-type]
-        return self.history
+        dtype, listeners = float_type(self.discriminator), as_callbacks(callbacks)
 
-    def _round(
-        self, real: Tensor, epoch: int, judged: list[list[float]], made: list[list[float]], checked: bool, compile: bool
-    ) -> None:
-        """A step of the discriminator and, when it is the generator's turn, its steps."""
+        def pass_through(epoch: int, interrupt: list[int], bar: Any) -> dict[str, float] | None:
+            begin = epoch * len(feed)
+            for batch in feed.from_order(session.order, session.done):
+                real = as_tensor(np.asarray(batch, dtype))
+                losses = self._round(real, session.steps, epoch, on_nan == "raise", compile)
+                for c in listeners:
+                    c.on_batch_end(self, session.steps, losses[0])  # type: ignore[arg-type]
+                session.note(session.done, np.array([losses]))
+                bar.batch(losses[0])
+                session.save_if_due()
+                if interrupt and session.done < len(feed):
+                    return None
+            loss, real_score, made_score = session.values[:, :3].mean(0).tolist()
+            logs = {"discriminator_loss": loss, "real_score": real_score, "made_score": made_score}
+            turns = [self._generator_is_next(begin + i) for i in range(len(feed))]
+            made = session.values[turns, 3:]
+            logs["generator_loss"] = float(made.mean()) if len(made) else float("nan")
+            return logs
+
+        return self._run(session, feed, epochs, listeners, progress, pass_through)
+
+    def _generator_is_next(self, step: int) -> bool:
+        """Whether it is the generator's turn after this step of the discriminator."""
+        return (step + 1) % self.discriminator_steps == 0
+
+    def _round(self, real: Tensor, step: int, epoch: int, checked: bool, compile: bool) -> list[float]:
+        """A step of the discriminator and, when it is the generator's turn, its steps.
+
+        Gives the discriminator's loss and both scores, and the losses of the generator's steps (0 when it has none).
+        """
         player = "discriminator"
         try:
-            judged.append(self._call(player, real, checked, compile=compile))
-            self.history.steps += 1
-            if self.history.steps % self.discriminator_steps == 0:
-                player = "generator"
-                with _frozen(self.discriminator):
-                    for _ in range(self.generator_steps):
-                        made.append(self._call(player, len(real), checked, compile=compile))
+            losses = self._call(player, real, checked, compile=compile)
+            if not self._generator_is_next(step):
+                return losses + [0.0] * self.generator_steps
+            player = "generator"
+            with _frozen(self.discriminator):
+                for _ in range(self.generator_steps):
+                    losses += self._call(player, len(real), checked, compile=compile)
+            return losses
         except FloatingPointError as error:
-            step = self.history.steps
             text = (f"the {player}'s loss is not finite in step {step} (epoch {epoch}, counted from 0): {error}. Try "
                     "smaller step sizes or scaled inputs")  # fmt: skip
             raise NonFiniteLoss(text, step, epoch, player) from None
 
+    def _columns(self) -> int:
+        return 3 + self.generator_steps
+
+    def _settings(self) -> dict[str, Any]:
+        return {"discriminator_steps": self.discriminator_steps, "generator_steps": self.generator_steps}
+
     def state_dict(self) -> dict[str, Any]:
         """Both networks, both optimisers and the running mean, for :func:`pyneural.save`.
 
-        With :func:`pyneural.get_rng_state` beside it a training goes on to the same bits.
+        With :func:`pyneural.get_rng_state` beside it a training goes on to the same bits from the end of an epoch; a
+        ``checkpoint`` of :meth:`fit` holds both, and what else it takes to go on from the middle of one.
         """
         return {name: part.state_dict() for name, part in self._parts().items()}
 
@@ -294,11 +284,14 @@ class AdversarialTrainer:
         for name, part in parts.items():
             part.load_state_dict(state[name])
 
-    def _parts(self) -> dict[str, Any]:
-        parts = {"generator": self.generator, "discriminator": self.discriminator,
-                 "generator_optimizer": self.generator_optimizer,
-                 "discriminator_optimizer": self.discriminator_optimizer, "averaged": self.averaged}  # fmt: skip
-        return {name: part for name, part in parts.items() if part is not None}
+    def _parts(self) -> dict[str, Module | Optimizer]:
+        parts: dict[str, Module | Optimizer] = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+        return parts if self.averaged is None else {**parts, "averaged": self.averaged}
 
     # ---- using ----
 
@@ -318,7 +311,7 @@ class AdversarialTrainer:
                 for mine, its in zip(network.buffers(), self.generator.buffers(), strict=True):
                     mine.copy_(its)
         parts = []
-        with _modes_kept(network), no_grad():
+        with modes_kept(network), no_grad():
             network.eval()
             for first in range(0, max(count, 1), batch_size):
                 parts.append(np.asarray(network(self._draw(min(batch_size, count - first)))))

@@ -87,7 +87,7 @@ class EarlyStopping(Callback):
         self._bad = 0
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        value = _value("EarlyStopping", self.monitor, logs)
+        value = float(_value("EarlyStopping", self.monitor, logs))
         better = self.best is None or self._sign * (self.best - value) > self.min_delta
         if better and not math.isnan(value):
             self.best, self.best_epoch, self._bad = value, epoch, 0
@@ -107,8 +107,17 @@ class EarlyStopping(Callback):
         return {"best": self.best, "best_epoch": self.best_epoch, "bad": self._bad, "weights": self._weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch, self._bad = state["best"], state["best_epoch"], state["bad"]
-        self._weights = state["weights"]
+        """Goes on where the state was taken. Raises ValueError, with nothing changed, if it is none."""
+        best, epoch, bad, weights = (state.get(key) for key in self.state_dict())
+        found = (type(best) is float and type(epoch) is int and epoch >= 0) or (best is None and epoch is None)
+        held = list(weights.values()) if isinstance(weights, dict) else [] if weights is None else [weights]
+        arrays = all(isinstance(array, np.ndarray) for array in held)
+        if set(state) != set(self.state_dict()) or not found or not arrays or type(bad) is not int or bad < 0:
+            raise ValueError(
+                "EarlyStopping: the state must hold best and best_epoch (a float and an epoch, or None), bad (a count) "
+                f"and weights (a dict of arrays, or None), got {state!r:.200}"
+            )
+        self.best, self.best_epoch, self._bad, self._weights = best, epoch, bad, weights
 
 
 class Schedule(Callback):

@@ -13,13 +13,15 @@ import numpy as np
 from . import random
 from ._files import write_whole
 from .autodiff import no_grad
+from .callbacks import Callback, EarlyStopping
+from .nn.module import Module
+from .optim.optimizer import Optimizer
 from .persistence import FormatError, from_bytes, load, to_bytes
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from .callbacks import Callback
+    from ._fitting import BaseTrainer
     from .data.batches import Batches
-    from .training import Trainer
 
 __all__ = ["Checkpoint"]
 
@@ -54,14 +56,14 @@ class Session:
 
     Attributes:
         done: How many batches of the epoch are done.
-        values: float64 (batches, 1 + metrics): loss and metrics of the epoch's batches; the first ``done`` count.
+        values: float64 (batches, columns): loss and other numbers of the epoch's batches; the first ``done`` count.
         order: The rows in the order of this epoch, int64.
         lr: The step size at the beginning of the epoch.
     """
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: BaseTrainer,
         checkpoint: Checkpoint | str | os.PathLike[str] | None,
         resume: bool | str | os.PathLike[str],
         generator: random.Generator | None,
@@ -76,8 +78,11 @@ class Session:
             resume = checkpoint.path if os.path.exists(checkpoint.path) else False
         self._from = "" if isinstance(resume, bool) else os.fspath(resume)
         self._saved = _read(self._from) if self._from else None
-        parts = [v for module in trainer.model.modules() for v in vars(module).values()]
-        found = [random.generator_or_default(None), generator, *parts]
+        self._parts = trainer._parts()
+        self._modules = {name: part for name, part in self._parts.items() if isinstance(part, Module)}
+        self._optimizers = {name: part for name, part in self._parts.items() if isinstance(part, Optimizer)}
+        held = [v for part in self._modules.values() for m in part.modules() for v in vars(m).values()]
+        found = [random.generator_or_default(None), generator, *held]
         # Each once, however many layers share it.
         self._generators = list({id(g): g for g in found if isinstance(g, random.Generator)}.values())
         self._listeners: list[Callback] = []
@@ -118,14 +123,14 @@ class Session:
     def attach(self, feed: Batches, listeners: list[Callback]) -> None:
         """Takes what is trained on; puts everything where the checkpoint stood, or raises with nothing changed."""
         self._feed, self._listeners = feed, listeners
-        self.values = np.zeros((len(feed), 1 + len(self._trainer.metrics)))
+        self.values = np.zeros((len(feed), self._trainer._columns()))
         if self._checkpoint is None and self._saved is None:
             return
         self._facts = {
             "rows": len(feed.x),
             "batch_size": feed.batch_size,
             "shuffle": bool(feed.shuffle),
-            "metrics": list(self._trainer.metrics),
+            **self._trainer._settings(),
             "contents": [_fingerprint(part) for part in (feed.x, feed.y) if part is not None],
         }
         if self._saved is None:
@@ -175,8 +180,8 @@ class Session:
             self._wind(saved["random"]["order"])
         else:
             saved = None
-            self.lr = self._trainer.optimizer.param_groups[0]["lr"]
-            self.values = np.zeros((len(self._feed), 1 + len(self._trainer.metrics)))
+            self.lr = next(iter(self._optimizers.values())).param_groups[0]["lr"]
+            self.values = np.zeros((len(self._feed), self._trainer._columns()))
         self._order_from = self._positions()
         self.order = self._feed.order()
         if saved is not None:
@@ -184,7 +189,7 @@ class Session:
         self._since = time.perf_counter()
 
     def note(self, first: int, values: np.ndarray) -> None:
-        """Takes what steps gave, (steps, 1 + metrics) or (steps,), from batch number ``first`` of the epoch on."""
+        """Takes what steps gave, (steps, columns) or (steps,), from batch number ``first`` of the epoch on."""
         if len(values):
             self.done = first + len(values)
             self.values[first : self.done] = values.reshape(len(values), -1)
@@ -217,9 +222,9 @@ class Session:
             "kind": _KIND,
             "version": _VERSION,
             "pyneural": version(),
-            "model": t.model.state_dict(),
-            "transient": _transient(t),
-            "optimizer": {"kind": type(t.optimizer).__name__, **t.optimizer.state_dict()},
+            **{name: part.state_dict() for name, part in self._modules.items()},
+            "transient": self._transient(),
+            **{name: {"kind": type(o).__name__, **o.state_dict()} for name, o in self._optimizers.items()},
             "callbacks": [[type(c).__name__, c.state_dict()] for c in self._stateful()],
             "random": {"began": self._began, "order": self._order_from if self.done else now, "now": now},
             "data": self._facts,
@@ -237,38 +242,50 @@ class Session:
         self._due = time.monotonic() + self._checkpoint.every
 
     def _apply(self, saved: dict[str, Any]) -> None:
-        t = self._trainer
-        t.model.load_state_dict(saved["model"])
+        for name, part in self._parts.items():
+            part.load_state_dict(saved[name])
         with no_grad():
-            for name, buffer in _transient(t).items():
+            for name, buffer in self._transient().items():
                 buffer.copy_(saved["transient"][name])
-        t.optimizer.load_state_dict(saved["optimizer"])
         for listener, (_, state) in zip(self._stateful(), saved["callbacks"], strict=True):
             listener.load_state_dict(state)
         self._wind(saved["random"]["now"])
 
     def _check(self, saved: dict[str, Any]) -> None:
         """Raises ValueError unless the checkpoint is of this model, optimiser, data and callbacks."""
-        ours = self._state()
-        _same_tensors("the model", ours["model"] | ours["transient"], saved["model"] | saved["transient"])
+        ours, first = self._state(), next(iter(self._modules))
+        for name in self._modules:
+            _same_tensors(f"the {name}", ours[name], saved[name])
+        _same_tensors("buffers", ours["transient"], saved["transient"])
         for name, mine in ours["data"].items():
             if saved["data"][name] != mine:
                 what = f"{saved['data'][name]}, here it is {mine}" if name != "contents" else "other data, which differ"
                 raise ValueError(f"{name.replace('_', ' ')} was {what}. To train on from its weights alone, load them: "
-                                 "model.load_state_dict(pn.load(file)['model'])")  # fmt: skip
+                                 f"{first}.load_state_dict(pn.load(file)[{first!r}])")  # fmt: skip
         for what, mine, theirs in (
-            ("optimizer", ours["optimizer"]["kind"], saved["optimizer"]["kind"]),
+            *((name.replace("_", " "), ours[name]["kind"], saved[name]["kind"]) for name in self._optimizers),
             ("callbacks with a state", [n for n, _ in ours["callbacks"]], [n for n, _ in saved["callbacks"]]),
         ):
             if mine != theirs:
                 raise ValueError(f"its {what}: {theirs}; here: {mine}")
-        values, count = saved["values"], 1 + len(self._trainer.metrics)
+        for listener, (_, state) in zip(self._stateful(), saved["callbacks"], strict=True):
+            if isinstance(listener, EarlyStopping) and isinstance(state.get("weights"), dict):
+                _same_tensors("the weights of the best epoch", self._trainer.model.state_dict(), state["weights"])
+        values, count = saved["values"], self._trainer._columns()
         whole = type(saved["epoch"]) is int and saved["epoch"] >= 0 and type(saved["stopping"]) is bool
         whole = whole and type(saved["lr"]) is float and type(saved["seconds"]) is float
         if not whole or values.dtype != np.float64 or values.shape[1:] != (count,) or len(values) > len(self._feed):
             raise ValueError("its position in the training makes no sense")
         type(self._trainer.history)().load_state_dict(saved["history"])
         self._wind(saved["random"]["order"])
+
+    def _transient(self) -> dict[str, Tensor]:
+        """The buffers that stay out of the modules' state dicts."""
+        found: dict[str, Tensor] = {}
+        for part, module in self._modules.items():
+            persistent = module.state_dict()
+            found |= {f"{part}.{n}": b.detach() for n, b in module.named_buffers() if n not in persistent}
+        return found
 
     def _stateful(self) -> list[Callback]:
         return [c for c in self._listeners if c.state_dict()]
@@ -295,12 +312,6 @@ def _read(path: str) -> dict[str, Any]:
         raise FormatError(f"fit: {path} is a checkpoint of a newer pyneural ({saved.get('pyneural')}), in version "
                           f"{saved['version']}; this one reads up to {_VERSION}")  # fmt: skip
     return saved
-
-
-def _transient(trainer: Trainer) -> dict[str, Tensor]:
-    """The buffers that stay out of the model's state dict."""
-    persistent = trainer.model.state_dict()
-    return {name: b.detach() for name, b in trainer.model.named_buffers() if name not in persistent}
 
 
 def _same_tensors(what: str, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

@@ -99,7 +99,8 @@ def from_bytes(content: bytes, name: Any = "the file") -> Any:
         try:
             entries = dict(deserialize(content))
         except SafetensorError as error:
-            if content[:2] == b"PK" or content[:1] == b"\x80":
+            # A header's length may begin with these bytes, too, but is followed by the header.
+            if (content[:2] == b"PK" or content[:1] == b"\x80") and content[8:9] != b"{":
                 raise FormatError(
                     "it is a zip or pickle file, as torch.save writes it, and no safetensors file. Pickle runs code "
                     "and is never read here; save the state dict with safetensors.torch.save_file"

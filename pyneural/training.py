@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
 
 from . import random
-from ._interrupts import soft_interrupt
+from ._fitting import BaseTrainer, History, as_callbacks, float_type, modes_kept
 from ._nonfinite import NonFiniteLoss, explain
-from ._progress import progress as _progress
 from .autodiff import no_grad
 from .callbacks import Callback, EarlyStopping, Schedule
 from .checkpoints import Checkpoint, Session
@@ -66,74 +65,7 @@ def accuracy(output: Any, target: Any) -> Tensor:
 _METRICS: dict[str, Callable[[Tensor, Tensor], Any]] = {"accuracy": accuracy}
 
 
-class History(Mapping[str, list[float]]):
-    """What a training recorded: name -> one number per epoch ("loss", "val_loss", the metrics, "val_" + metrics).
-
-    Attributes:
-        seconds: How long each epoch took, validation included.
-        lr: The step size of the first parameter group in each epoch.
-        steps: How many steps were taken.
-        interrupted: True if the training was ended from the keyboard. An epoch that was cut off leaves no entry.
-    """
-
-    def __init__(self) -> None:
-        self._series: dict[str, list[float]] = {}
-        self.seconds: list[float] = []
-        self.lr: list[float] = []
-        self.steps = 0
-        self.interrupted = False
-
-    def __getitem__(self, name: str) -> list[float]:
-        if name not in self._series:
-            raise KeyError(f"{name!r}; recorded were {', '.join(map(repr, self._series)) or 'no epochs'}")
-        return self._series[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._series)
-
-    def __len__(self) -> int:
-        return len(self._series)
-
-    @property
-    def epochs(self) -> int:
-        """The number of whole epochs."""
-        return len(self.seconds)
-
-    def record(self, logs: Mapping[str, float], seconds: float, lr: float) -> None:
-        """Adds an epoch."""
-        for name, value in logs.items():
-            series = self._series.setdefault(name, [math.nan] * self.epochs)
-            series.append(float(value))
-        self.seconds.append(seconds)
-        self.lr.append(lr)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        series = {name: np.array(values) for name, values in self._series.items()}
-        return {"series": series, "seconds": np.array(self.seconds), "lr": np.array(self.lr)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what :meth:`state_dict` gave. Raises ValueError if the lengths differ."""
-        columns = {**state["series"], "": state["seconds"], " ": state["lr"]}
-        lists = {name: np.asarray(values, np.float64).tolist() for name, values in columns.items()}
-        if len({len(values) for values in lists.values()}) != 1:
-            raise ValueError(f"History: series of different lengths, {[len(v) for v in lists.values()]}")
-        self.seconds, self.lr = lists.pop(""), lists.pop(" ")
-        self._series = lists
-
-    def plot(self, names: Iterable[str] | None = None, **options: Any) -> Any:
-        """Draws the named series (default: the losses) over the epochs; returns matplotlib's figure."""
-        from .plots import learning_curves
-
-        chosen = [n for n in self if n.endswith("loss")] if names is None else list(names)
-        return learning_curves({n: self[n] for n in chosen}, **options)
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{name}={series[-1]:.4g}" for name, series in self.items() if series)
-        return f"History({self.epochs} epochs{', interrupted' if self.interrupted else ''}{'; ' if last else ''}{last})"
-
-
-class Trainer:
+class Trainer(BaseTrainer):
     """Trains a model on arrays in memory.
 
     Args:
@@ -166,12 +98,11 @@ class Trainer:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not any(id(p) in held for p in model.parameters()):
             raise ValueError("Trainer: the optimizer holds none of the model's parameters; make it from this model")
+        super().__init__()
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.metrics = _named_metrics(metrics)
-        self.history = History()
-        self.stopping = False
         self._warned = False
         # Functions of the user's may look at values, which a recorded step must not.
         self._inside = all(getattr(m, "recordable", False) for m in self.metrics.values())
@@ -235,58 +166,29 @@ class Trainer:
             FormatError: The checkpoint is damaged, of a newer version, or something else.
             ValueError: The checkpoint is of another model, optimiser or data; nothing has been changed.
         """
-        if on_nan not in ("raise", "warn", "ignore"):
-            raise ValueError(f"fit: on_nan must be 'raise', 'warn' or 'ignore', got {on_nan!r}")
-        if epochs < 0:
-            raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
-        session = Session(self, checkpoint, resume, generator)
-        if seed is not None and not session.resumes:
-            random.manual_seed(seed)
-        session.begin()
+        session = self._session(epochs, on_nan, seed, generator, checkpoint, resume)
         x, y, held_out = _split(x, y, validation, generator)
         feed = batches(x, y, batch_size, shuffle=shuffle, generator=generator, scale=scale, tensors=False)
         check = None if held_out is None else batches(*held_out, batch_size, shuffle=False, scale=scale, tensors=False)
-        listeners = [c if isinstance(c, Callback) else _AtEpochEnd(c) for c in callbacks]
-        session.attach(feed, listeners)
-        self.history = History()
-        self.stopping = self._warned = False
-        with (
-            _modes_kept(self.model),
-            soft_interrupt(session.writes) as interrupt,
-            _progress(progress, epochs, len(feed), session.steps) as bar,
-        ):
-            self.model.train()
-            for c in listeners:
-                c.on_train_begin(self)
-            try:
-                session.start(interrupt)
-                for epoch in session.epochs(epochs):
-                    for c in listeners:
-                        c.on_epoch_begin(self, epoch)
-                    bar.epoch(epoch)
-                    session.enter()
-                    logs = self._epoch(feed, session, epoch, listeners, interrupt, bar, on_nan, compile)
-                    if logs is None:
-                        self.history.interrupted = True
-                        break
-                    if check is not None:
-                        logs.update({f"val_{k}": v for k, v in self._measure(check, compile).items()})
-                    for c in listeners:
-                        c.on_epoch_end(self, epoch, logs)
-                    self.history.record(logs, session.seconds(), session.lr)
-                    bar.done(logs)
-                    self.history.interrupted = bool(interrupt)
-                    last = bool(self.stopping or interrupt or epoch == epochs - 1)
-                    session.leave(last)
-                    if last:
-                        break
-            except NonFiniteLoss as error:
-                error.history = self.history
-                raise
-            finally:
-                for c in listeners:
-                    c.on_train_end(self)
-        return self.history
+        listeners = as_callbacks(callbacks)
+        self._warned = False
+
+        def pass_through(epoch: int, interrupt: list[int], bar: Any) -> dict[str, float] | None:
+            logs = self._epoch(feed, session, epoch, listeners, interrupt, bar, on_nan, compile)
+            if logs is not None and check is not None:
+                logs.update({f"val_{k}": v for k, v in self._measure(check, compile).items()})
+            return logs
+
+        return self._run(session, feed, epochs, listeners, progress, pass_through)
+
+    def _parts(self) -> dict[str, Module | Optimizer]:
+        return {"model": self.model, "optimizer": self.optimizer}
+
+    def _columns(self) -> int:
+        return 1 + len(self.metrics)
+
+    def _settings(self) -> dict[str, Any]:
+        return {"metrics": list(self.metrics)}
 
     def _epoch(
         self,
@@ -300,7 +202,7 @@ class Trainer:
         compile: bool,
     ) -> dict[str, float] | None:
         """One pass through the data, or what is left of it; None if it was interrupted before its last step."""
-        dtype = _float_type(self.model)
+        dtype = float_type(self.model)
         heard = any(type(c).on_batch_end is not Callback.on_batch_end for c in listeners)
         # "warn" looks at the model before the step that goes wrong, which a replay has then taken already.
         if compile and on_nan != "warn" and not heard and self._inside and feed.tables(dtype) is not None:
@@ -313,7 +215,7 @@ class Trainer:
                 warnings.warn(
                     f"Trainer: the step is run eagerly, for it cannot be recorded: {error}",
                     RuntimeWarning,
-                    stacklevel=3,
+                    stacklevel=5,
                 )
         for batch in feed.from_order(session.order, session.done):
             x, target = _tensors(batch, dtype)
@@ -446,7 +348,7 @@ class Trainer:
         if on_nan == "raise":
             raise NonFiniteLoss(message, step, epoch, culprit)
         self._warned = True
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warnings.warn(message, RuntimeWarning, stacklevel=7)
 
     # ---- measuring ----
 
@@ -455,10 +357,10 @@ class Trainer:
         return self._measure(batches(x, y, batch_size, shuffle=False, scale=scale, tensors=False))
 
     def _measure(self, feed: Batches, compile: bool = False) -> dict[str, float]:
-        dtype = _float_type(self.model)
+        dtype = float_type(self.model)
         if compile and self._inside and feed.tables(dtype) is not None:
             arrays, tables = feed.tables(dtype)  # type: ignore[misc]
-            with _modes_kept(self.model), no_grad():
+            with modes_kept(self.model), no_grad():
                 self.model.eval()
                 # What a training step can be recorded of, a measuring one can too, unless it does something else in
                 # eval mode.
@@ -467,7 +369,7 @@ class Trainer:
                     return self._means(feed, step.epoch(*arrays, batch_size=feed.batch_size, tables=tables))
         rows = 0
         sums = dict.fromkeys(("loss", *self.metrics), 0.0)
-        with _modes_kept(self.model), no_grad():
+        with modes_kept(self.model), no_grad():
             self.model.eval()
             for batch in feed:
                 x, target = _tensors(batch, dtype)
@@ -483,9 +385,9 @@ class Trainer:
         """The model's outputs for all rows of x, in evaluation mode, as a NumPy array (a tuple for several outputs)."""
         if isinstance(x, Dataset):
             x = x.images
-        dtype = _float_type(self.model)
+        dtype = float_type(self.model)
         parts: list[Any] = []
-        with _modes_kept(self.model), no_grad():
+        with modes_kept(self.model), no_grad():
             self.model.eval()
             for batch in batches(x, None, batch_size, shuffle=False, scale=scale, tensors=False):
                 output = self.model(_tensors(batch, dtype)[0])
@@ -499,16 +401,6 @@ class Trainer:
 
 class _Interrupted(Exception):
     """Ctrl-C was noticed between two steps of a replayed epoch."""
-
-
-class _AtEpochEnd(Callback):
-    def __init__(self, function: Callable[[Trainer, int, dict[str, float]], Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"fit: a callback must be a Callback or a function, got {type(function).__name__}")
-        self._function = function
-
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        self._function(trainer, epoch, logs)
 
 
 def _named_metrics(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
@@ -561,10 +453,6 @@ def _split(
     return x, None, (validation, None)
 
 
-def _float_type(model: Module) -> np.dtype[Any]:
-    return next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), np.dtype(np.float32))
-
-
 def _tensors(batch: Any, dtype: np.dtype[Any]) -> tuple[Tensor, Tensor]:
     """Input and target of a batch: floats in the model's dtype, bools as its numbers; the input itself if no target."""
     if not isinstance(batch, tuple):
@@ -575,14 +463,3 @@ def _tensors(batch: Any, dtype: np.dtype[Any]) -> tuple[Tensor, Tensor]:
 
 def _convert(array: np.ndarray, dtype: np.dtype[Any]) -> Tensor:
     return as_tensor(array.astype(dtype, copy=False) if array.dtype.kind in "fb" else array)
-
-
-@contextmanager
-def _modes_kept(model: Module) -> Iterator[None]:
-    """Gives every module its training flag back: a layer that was set to eval() on purpose stays so."""
-    modes = [(m, m.training) for m in model.modules()]
-    try:
-        yield
-    finally:
-        for m, training in modes:
-            m.training = training

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -175,8 +177,9 @@ def test_steps_that_cannot_be_recorded_run_eagerly():
 
     g, d = nn.Linear(3, 2), Reading(2, 1)
     t = pn.AdversarialTrainer(g, d, optim.SGD(g.parameters(), 0.1), optim.SGD(d.parameters(), 0.1), 3)
-    with pytest.warns(RuntimeWarning, match="run eagerly, for the discriminator's cannot be recorded"):
+    with pytest.warns(RuntimeWarning, match="run eagerly, for the discriminator's cannot be recorded") as caught:
         t.fit(rows(256), epochs=2, batch_size=64, seed=0)
+    assert [w.filename for w in caught] == [__file__]
     assert t.history.steps == 8
 
 
@@ -225,6 +228,70 @@ def test_a_training_goes_on_from_its_state_to_the_same_bits(tmp_path):
     assert samples[0] == samples[1]
     with pytest.raises(ValueError, match=r"the state has averaged, .* wanted are discriminator, "):
         trainer().load_state_dict(state["trainer"])
+
+
+class Quit(pn.Callback):
+    """Presses Ctrl-C after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_batch_end(self, trainer, step, loss):
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def outcome(t: pn.AdversarialTrainer) -> tuple[Any, ...]:
+    return weights(t), {k: list(v) for k, v in t.history.items()}, t.history.steps, t.history.lr, t.sample(4).tobytes()
+
+
+@pytest.mark.parametrize("options", [{"average": 0.9}, {"discriminator_steps": 3}, {"generator_steps": 2}])
+def test_interrupted_anywhere_and_resumed_it_has_the_same_bits(options, tmp_path):
+    """Steps 0, 7 and 14 lie at an end of an epoch of 5 steps or within one, and within a round of three steps."""
+    path, given = tmp_path / "c.safetensors", {"epochs": 3, "batch_size": 128, "seed": 3, "on_nan": "ignore"}
+    whole = trainer(**options)
+    whole.fit(rows(), **given)
+    expected = outcome(whole)
+    for compile in (True, False):
+        for k in (0, 2, 4, 7, 13, 14):
+            first = trainer(**options)
+            first.fit(rows(), **given, callbacks=[Quit(k)], checkpoint=path, compile=compile)
+            assert (first.history.interrupted, first.history.steps) == (True, k + 1)
+            second = trainer(**options)
+            pn.rand(7)  # where the generator stands does not matter
+            second.fit(rows(), **given, checkpoint=path, resume=True, compile=compile)
+            assert outcome(second) == expected, f"after step {k}"
+    saved = pn.load(path)
+    second.generator.load_state_dict(saved["generator"])
+    second.load_state_dict({name: saved[name] for name in second.state_dict()})
+    assert weights(second) == expected[0]
+
+
+def test_a_checkpoint_of_another_training_changes_nothing(tmp_path):
+    path = tmp_path / "c.safetensors"
+    trainer(average=0.5).fit(rows(), epochs=1, batch_size=128, checkpoint=path)
+    model = nn.Sequential(nn.Linear(2, 2))
+    pn.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1)).fit(
+        rows(), epochs=1, checkpoint=path.with_name("t")
+    )
+    for options, file, message in (
+        ({"average": 0.5}, "t", "it lacks 'generator'"),
+        ({"average": 0.5, "generator_steps": 2}, "c.safetensors",
+         "generator steps was 1, here it is 2. To train on .*: generator.load_state_dict"),
+        ({"average": 0.5, "discriminator_steps": 2}, "c.safetensors", "discriminator steps was 1, here it is 2"),
+        ({"average": 0.5, "noise": 4}, "c.safetensors", r"the generator: 'weight' is float32 \(2, 3\), here float32"),
+    ):  # fmt: skip
+        t = trainer(average=0.5)
+        if "noise" in options:
+            t.generator.weight, t.noise = nn.Parameter(pn.ones(2, 4)), 4
+            t = pn.AdversarialTrainer(t.generator, t.discriminator, optim.Adam(t.generator.parameters()),
+                                      t.discriminator_optimizer, 4, average=0.5)  # fmt: skip
+        else:
+            t = trainer(**options)
+        before, state = weights(t), pn.get_rng_state().tolist()
+        with pytest.raises(ValueError, match=f"does not fit this training: {message}"):
+            t.fit(rows(), epochs=1, batch_size=128, resume=path.with_name(file))
+        assert (weights(t), pn.get_rng_state().tolist()) == (before, state)
 
 
 # ---- networks ----

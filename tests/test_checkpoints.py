@@ -264,6 +264,20 @@ def test_a_finished_training_may_be_extended(tmp_path):
     assert outcome(trainer, fit(trainer, stop=False, checkpoint=tmp_path / "c", resume=True)) == expected
 
 
+def test_early_stopping_takes_only_a_state_of_its_own():
+    stop = pn.EarlyStopping()
+    good = {"best": 0.5, "best_epoch": 3, "bad": 1, "weights": {"w": np.ones(2)}}
+    stop.load_state_dict(good)
+    for bad in ({}, {**good, "more": 1}, {**good, "best": "x"}, {**good, "best": None}, {**good, "best_epoch": -1},
+                {**good, "bad": 1.5}, {**good, "weights": [1]}, {**good, "weights": {"w": 1.0}}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"EarlyStopping: the state must hold best and best_epoch \(a float and"):
+            stop.load_state_dict(bad)
+        assert stop.state_dict() == good
+    fresh = pn.EarlyStopping()
+    fresh.load_state_dict(pn.EarlyStopping().state_dict())
+    assert fresh.best is None
+
+
 def test_the_best_epoch_is_remembered(tmp_path):
     """The best epoch lies before the interruption; its weights come back from the checkpoint."""
 
@@ -357,7 +371,7 @@ MISFITS = {
     "a weight that is missing": (edit("model", "4.bias", drop=True), ValueError, "the model: '4.bias' is missing"),
     "a weight too many": (edit("model", "9.bias", to=pn.ones(1)), ValueError, "the model: '9.bias' is unexpected"),
     "a weight that is text": (edit("model", "4.bias", to="x"), ValueError, "does not fit this training"),
-    "no transient buffer": (edit("transient", to={}), ValueError, "'1.seen' is missing"),
+    "no transient buffer": (edit("transient", to={}), ValueError, "buffers: 'model.1.seen' is missing"),
     "a moment of another shape": (
         edit("optimizer", "state", 0, "exp_avg", to=pn.ones(3)), ValueError, r"'exp_avg' of parameter 0 is \(3,\)"),
     "a moment that is missing": (
@@ -374,6 +388,19 @@ MISFITS = {
     "another optimiser": (edit("optimizer", "kind", to="SGD"), ValueError, "its optimizer: SGD; here: Adam"),
     "another schedule": (
         edit("callbacks", 0, 1, "scheduler", to={"gamma": 1}), ValueError, "the state is of another schedule"),
+    "a best epoch that is text": (
+        edit("callbacks", 1, 1, "best_epoch", to="x"), ValueError, r"EarlyStopping: the state must hold .*'x'"),
+    "a best value without its epoch": (
+        edit("callbacks", 1, 1, "best_epoch", to=None), ValueError, "EarlyStopping: the state must hold best and"),
+    "an epoch count below 0": (edit("callbacks", 1, 1, "bad", to=-1), ValueError, "EarlyStopping: the state must hold"),
+    "no count of epochs": (edit("callbacks", 1, 1, "bad", drop=True), ValueError, "EarlyStopping: the state must hold"),
+    "best weights that are text": (
+        edit("callbacks", 1, 1, "weights", to="x"), ValueError, "EarlyStopping: the state must hold"),
+    "a best weight that is none": (
+        edit("callbacks", 1, 1, "weights", "0.weight", to=1.5), ValueError, "does not fit this training"),
+    "best weights of another model": (
+        edit("callbacks", 1, 1, "weights", "0.weight", to=np.zeros((2, 2), np.float32)), ValueError,
+        r"the weights of the best epoch: '0.weight' is float32 \(2, 2\), here float32 \(16, 6\)"),
     "another callback": (
         edit("callbacks", 1, 0, to="Watch"), ValueError, r"callbacks with a state: \['Schedule', 'Watch'\]; here:"),
     "no callback": (edit("callbacks", to=[]), ValueError, r"its callbacks with a state: \[\]; here"),

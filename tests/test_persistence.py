@@ -249,6 +249,14 @@ HOSTILE = {
     "metadata that is no text": (file_of({"__metadata__": {"pyneural": 1}}), DAMAGED),
     "NaN in the header": (file_of(b'{"__metadata__": {"a": NaN}}'), DAMAGED),
     "a name twice": (file_of(b'{"a": %s, "a": %s}' % (2 * (json.dumps(ONE).encode(),)), b"1234"), "twice|" + DAMAGED),
+    "cut short, with a header as long as a pickle begins": (
+        struct.pack("<Q", 0x280) + json.dumps({"a": ONE}).encode().ljust(0x280),
+        DAMAGED,
+    ),
+    "cut short, with a header as long as a zip begins": (
+        struct.pack("<Q", 0x4B50) + json.dumps({"a": ONE}).encode().ljust(0x4B50),
+        DAMAGED,
+    ),
     "too many dimensions": (file_of({"a": {**ONE, "shape": [1] * 9}}, b"1234"), "'a' cannot be made: .*at most 8"),
     "a shape too large for an array": (
         file_of({"a": {**ONE, "shape": [0, 2**62], "data_offsets": [0, 0]}}),

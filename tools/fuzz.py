@@ -3,8 +3,9 @@
     python tools/fuzz.py idx 600        # seconds; targets: idx, safetensors, results, arguments
 
 Needs atheris (pip install atheris). Inputs that reached new code are kept in build/fuzz/TARGET, and start the next run.
-An input that leads to any other exception, a hang of 10 seconds or more than 1 GB of memory ends the run with exit code
-1 or above; atheris prints it and leaves it in a file crash-*.
+An input that leads to any other exception, a hang (10 seconds, or --hang: a longer one on a machine that is halted at
+times) or more than 1 GB of memory ends the run with exit code 1 or above; atheris prints it and leaves it in a file
+crash-* or timeout-*.
 """
 
 from __future__ import annotations
@@ -103,13 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("seconds", type=int)
+    parser.add_argument("--hang", type=int, default=10, help="seconds that count as a hang")
     options = parser.parse_args()
     corpus = ROOT / "build" / "fuzz" / options.target
     corpus.mkdir(parents=True, exist_ok=True)
     for i, content in enumerate(seeds(options.target)):
         (corpus / f"seed-{i}").write_bytes(content)
     limits = [
-        "-timeout=10",
+        f"-timeout={options.hang}",
         "-rss_limit_mb=1024",
         "-max_len=4096",
         f"-max_total_time={options.seconds}",
