@@ -1,10 +1,12 @@
 """Every kernel on odd sizes against scalar code, and the same bits on every instruction set with fused multiply-add.
 
-tests/native/kernels_bits.cpp does the work, linked with the library that pyneural itself uses. Where a cross compiler
-and an emulator for 64-bit Arm are installed (on Debian g++-aarch64-linux-gnu and qemu-user), NEON is compared too.
+The program tests/native/kernels_bits*.cpp does the work, linked with the library that pyneural itself uses, and built
+by CXX with CXXFLAGS if these are set. Where a cross compiler and an emulator for 64-bit Arm are installed (on Debian
+g++-aarch64-linux-gnu and qemu-user), NEON is compared too.
 """
 
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -14,10 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = ROOT / "tests" / "native" / "kernels_bits.cpp"
-COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+SOURCES = sorted((ROOT / "tests" / "native").glob("kernels_bits*.cpp"))
+COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 CROSS_COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
-FLAGS = ["-std=gnu++20", "-ffp-contract=off", f"-I{ROOT / 'csrc'}"]
+FLAGS = ["-std=gnu++20", "-ffp-contract=off", f"-I{ROOT / 'csrc'}", *os.environ.get("CXXFLAGS", "").split()]
 
 Hashes = dict[str, dict[str, str]]  # instruction set -> kernel and type -> hash
 
@@ -53,10 +55,13 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Hashes:
     libraries = [*where.glob("libpyneural_core.so"), *where.glob("libpyneural_core.dylib")]
     if not libraries:
         pytest.skip(f"no shared library that a program can be linked with in {where}")
-    program = tmp_path_factory.mktemp("bits") / "kernels_bits"
-    link = [str(libraries[0]), f"-Wl,-rpath,{where}", "-o", str(program)]
-    compile_all([[COMPILER, *FLAGS, "-O1", str(PROGRAM), *link]])
-    return hashes_of([str(program)])
+    folder = tmp_path_factory.mktemp("bits")
+    objects = {source: str(folder / f"{source.stem}.o") for source in SOURCES}
+    compile_all([[COMPILER, *FLAGS, "-O1", "-c", str(s), "-o", objects[s]] for s in SOURCES])
+    program = str(folder / "kernels_bits")
+    library = [str(libraries[0]), f"-Wl,-rpath,{where}"]
+    compile_all([[COMPILER, *FLAGS, *objects.values(), *library, "-o", program]])
+    return hashes_of([program])
 
 
 def fused(hashes: Hashes) -> Hashes:
@@ -89,7 +94,7 @@ def test_neon_has_the_same_bits(native: Hashes, tmp_path: Path) -> None:
         "csrc/kernels/cpu/isa_unit.cpp": kernel_flags,
         "csrc/core/cpu.cpp": ["-O1"],
         "csrc/core/threads.cpp": ["-O1", "-fopenmp"],
-        str(PROGRAM.relative_to(ROOT)): ["-O1"],
+        **{str(source.relative_to(ROOT)): ["-O1"] for source in SOURCES},
     }
     objects = {source: str(tmp_path / Path(source).with_suffix(".o").name) for source in units}
     compile_all([[CROSS_COMPILER, *FLAGS, *units[s], "-c", str(ROOT / s), "-o", objects[s]] for s in units])

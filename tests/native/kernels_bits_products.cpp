@@ -1,0 +1,130 @@
+// Part of kernels_bits: matrix products and convolutions.
+#include "kernels_bits.h"
+
+namespace {
+
+// ---- matrix product ----
+template <class T>
+void gemm(void (*run)(const Gemm<T>&)) {
+  const bool fused = isa != "base";
+  const int64_t sizes[][3] = {{1, 1, 1},   {1, 37, 5},   {37, 1, 19},  {3, 5, 1},     {5, 7, 3},     {17, 23, 31},
+                              {8, 48, 16}, {67, 9, 130}, {9, 67, 530}, {33, 65, 129}, {101, 83, 67}, {4, 3, 1031}};
+  int turn = 0;
+  for (const auto& [m, n, k] : sizes) {
+    Hash hash;
+    for (int layout = 0; layout < 5; ++layout, ++turn) {
+      const bool accumulate = turn % 2, biased = turn % 3 != 0;
+      const bool a_turned = layout & 1, b_turned = layout & 2;
+      const int64_t step = layout == 4 ? 2 : 1, a_gap = 3, b_gap = 1, c_row = n + 2;  // 4: no unit stride at all
+      const int64_t a_long = (a_turned ? m : k) * step + a_gap, b_long = (b_turned ? k : n) * step + b_gap;
+      const Data<T> a = moderate<T>((a_turned ? k : m) * a_long), b = moderate<T>((b_turned ? n : k) * b_long);
+      const Data<T> bias = moderate<T>(n), c = moderate<T>(m * c_row), wanted = c;
+      Gemm<T> g = {m, n, k, a.get(), a_long, step, b.get(), b_long, step, c.get(), c_row, accumulate, nullptr};
+      if (a_turned) std::swap(g.a_row, g.a_col);
+      if (b_turned) std::swap(g.b_row, g.b_col);
+      if (biased) g.bias = bias.get();
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          T sum = accumulate ? c[i * c_row + j] : T(0);
+          for (int64_t p = 0; p < k; ++p) {
+            const T x = g.a[i * g.a_row + p * g.a_col], y = g.b[p * g.b_row + j * g.b_col];
+            sum = fused ? std::fma(x, y, sum) : x * y + sum;
+          }
+          wanted[i * c_row + j] = biased ? sum + bias[j] : sum;
+        }
+      set_num_threads(turn % 2 ? 1 : 3);
+      run(g);
+      expect("gemm", kType<T>, c.get(), wanted.get(), c.size());  // with the gaps between rows
+      hash.add(c.get(), c.size());
+    }
+    hash.print("gemm " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k), kType<T>);
+  }
+}
+
+// ---- convolution ----
+template <class T>
+void convolution(const ConvKernels<T>& k) {
+  Hash products, lanes, turns;
+  for (int64_t rows = 1; rows < 33; rows += rows < 16 ? 1 : 5) {
+    const int64_t columns = 16 * (rows == 1 ? 5 : 1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = 83;
+    const Data<T> a = moderate<T>(500), b = moderate<T>(600), column = moderate<T>(columns), row = moderate<T>(rows);
+    const Data<T> c = moderate<T>(rows * c_row), wanted = c;
+    std::vector<Tap> tap;
+    for (int64_t t = 0; t < taps; ++t)
+      tap.push_back({static_cast<int64_t>(random_bits() % 300), static_cast<int64_t>(random_bits() % 500)});
+    const bool add = rows & 1, by_column = rows & 2, by_row = rows % 3 == 0;
+    k.product({rows, columns, taps, tap.data(), a.get(), a_row, b.get(), c.get(), c_row, add,
+               by_column ? column.get() : nullptr, by_row ? row.get() : nullptr});
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t j = 0; j < columns; ++j) {
+        T sum = 0;
+        for (const Tap& t : tap) sum = fused(a[r * a_row + t.a], b[t.b + j], sum);
+        if (add) sum = wanted[r * c_row + j] + sum;
+        if (by_column) sum += column[j];
+        if (by_row) sum += row[r];
+        wanted[r * c_row + j] = sum;
+      }
+    expect("conv product", kType<T>, c.get(), wanted.get(), c.size());
+    products.add(c.get(), c.size());
+  }
+  for (int64_t rows = 1; rows < 12; ++rows) {
+    const int64_t columns = 1 + rows * 5 % 11, steps = rows % 4, images = rows % 3, n = rows * columns;
+    const Data<T> a = moderate<T>(900), b = moderate<T>(900), sums = moderate<T>(n * kBatchLanes), wanted = sums;
+    std::vector<int64_t> place;
+    for (int64_t j = 0; j < columns; ++j) place.push_back(static_cast<int64_t>(random_bits() % 500));
+    k.lane_product({rows, columns, steps, images, a.get(), 17, 211, b.get(), 143, place.data(), sums.get()});
+    for (int64_t i = 0; i < n * kBatchLanes; ++i) {
+      const int64_t l = i % kBatchLanes, j = i / kBatchLanes % columns, r = i / kBatchLanes / columns;
+      for (int64_t m = 0; m < images; ++m)
+        for (int64_t t = l; t < steps * kBatchLanes; t += kBatchLanes)
+          wanted[i] = fused(a[m * 211 + r * 17 + t], b[m * 143 + place[j] + t], wanted[i]);
+    }
+    expect("conv lanes", kType<T>, sums.get(), wanted.get(), sums.size());
+    lanes.add(sums.get(), sums.size());
+    Data<T> folded(n);
+    k.add_lanes(n, sums.get(), folded.get());
+    for (int64_t i = 0; i < n; ++i) {
+      T s[kBatchLanes];
+      for (int64_t l = 0; l < kBatchLanes; ++l) s[l] = sums[i * kBatchLanes + l];
+      for (int64_t half = kBatchLanes / 2; half > 0; half /= 2)
+        for (int64_t l = 0; l < half; ++l) s[l] += s[l + half];
+      if (!same(folded[i], s[0])) wrong("conv lanes", kType<T>, i, 0, 0);
+    }
+    lanes.add(folded.get(), n);
+    Data<T> turned(13 * 130);
+    k.transpose(sums.get(), 16, turned.get(), 130, n, 13);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t q = 0; q < 13; ++q)
+        if (!same(turned[q * 130 + i], sums[i * 16 + q])) wrong("transpose", kType<T>, i, 0, 0);
+    turns.add(turned.get(), turned.size());
+  }
+  for (int64_t step = 1; step < 4; ++step)
+    for (int64_t n = 1; n < 70; n += 3) {
+      constexpr int64_t planes = 2, rows = 3, part = 40, row = 130;
+      const int64_t apart = (n + step - 1) / step + 1;  // of the rows that lie apart
+      const Data<T> x = moderate<T>(planes * 500);
+      Data<T> taken(3000), back(planes * 500);
+      const int64_t part_of = rows * apart + part;
+      k.take({planes, rows, n, step, x.get(), 500, row, taken.get(), 1000, apart, part_of});
+      k.put({planes, rows, n, step, taken.get(), 1000, apart, back.get(), 500, row, part_of});
+      for (int64_t p = 0; p < planes; ++p)
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t i = 0; i < n; ++i) {
+            const T from = x[p * 500 + r * row + i];
+            if (!same(taken[p * 1000 + i % step * part_of + r * apart + i / step], from))
+              wrong("take", kType<T>, i, 0, 0);
+            if (!same(back[p * 500 + r * row + i], from)) wrong("put", kType<T>, i, 0, 0);
+          }
+    }
+  products.print("conv product", kType<T>), lanes.print("conv lanes", kType<T>), turns.print("transpose", kType<T>);
+}
+
+}  // namespace
+
+template <class T>
+void products(const FloatKernels<T>& k) {
+  gemm(k.gemm);
+  convolution(k.conv);
+}
+template void products<float>(const FloatKernels<float>&);
+template void products<double>(const FloatKernels<double>&);

@@ -1,0 +1,199 @@
+// Part of kernels_bits: reductions, softmax, losses, pooling, resampling.
+#include "kernels_bits.h"
+
+namespace {
+
+// ---- reductions ----
+template <class T>
+T fold_two(Fold f, T a, T b) {
+  switch (f) {
+    case Fold::sum: return a + b;
+    case Fold::prod: return a * b;
+    case Fold::max: return a > b || a != a ? a : b;
+    default: return a < b || a != a ? a : b;
+  }
+}
+
+// The order that reduce.inl promises: 16 lanes, 4 (2) chains.
+template <class T>
+T fold_in_order(Fold f, int64_t n, const T* x) {
+  constexpr int chains = sizeof(T) == 4 ? 4 : 2;
+  const T infinity = std::numeric_limits<T>::infinity();
+  T v[16 * chains];
+  for (T& lane : v) lane = f == Fold::sum ? T(0) : f == Fold::prod ? T(1) : f == Fold::max ? -infinity : infinity;
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t group = i / 16, chain = n - group * 16 < 16 ? chains - 1 : group % chains;
+    T& lane = v[chain * 16 + i % 16];
+    lane = fold_two(f, lane, x[i]);
+  }
+  for (int half = 8 * chains; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) v[i] = fold_two(f, v[i], v[i + half]);
+  return v[0];
+}
+
+template <class T>
+double log_sum_exp(int64_t n, const T* x, int64_t step) {
+  double top = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (int64_t i = 0; i < n; ++i) top = std::max(top, double(x[i * step]));
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(double(x[i * step]) - top);
+  return std::log(sum) + top;
+}
+
+const int64_t kLengths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 255, 257, 1023, 1025, 4095};
+const char* const kFolds[] = {"sum", "prod", "max", "min", "logsumexp"};
+
+template <class T>
+void reductions(const ReduceKernels<T>& k) {
+  for (int f = 0; f < static_cast<int>(Fold::count); ++f) {
+    const Fold fold = static_cast<Fold>(f);
+    const bool exact = fold != Fold::logsumexp;
+    Hash by_rows, by_columns;
+    for (const int64_t n : kLengths) {
+      const int64_t rows = 3, stride = n + 1;
+      Data<T> x = fold == Fold::prod ? moderate<T>(rows * stride, 0.9, 1.1) : moderate<T>(rows * stride), y(rows);
+      if (fold == Fold::max || fold == Fold::min) {
+        x[n / 2] = std::numeric_limits<T>::quiet_NaN();
+        x[stride + n / 3] = std::numeric_limits<T>::infinity();
+      }
+      k.rows[f](rows, n, stride, x.get(), y.get());
+      for (int64_t r = 0; r < rows; ++r) {
+        if (exact) {
+          const T wanted = fold_in_order(fold, n, &x[r * stride]);
+          expect(kFolds[f], kType<T>, &y[r], &wanted, 1);
+        } else {
+          expect_near(kFolds[f], y[r], log_sum_exp(n, &x[r * stride], 1), 8, r);
+        }
+      }
+      by_rows.add(y.get(), rows);
+      if (n > kColumnBlock) continue;
+      const int64_t columns = 77, across = columns + 2;
+      const Data<T> z = fold == Fold::prod ? moderate<T>(n * across, 0.9, 1.1) : mixed<T>(n * across);
+      if (!exact)
+        for (int64_t i = 0; i < z.size(); ++i) z[i] = static_cast<T>(uniform(-3, 3));
+      Data<T> down(columns);
+      k.columns[f](n, columns, across, z.get(), down.get());
+      for (int64_t c = 0; c < columns; ++c) {
+        if (exact) {
+          T wanted = z[c];
+          for (int64_t i = 1; i < n; ++i) wanted = fold_two(fold, wanted, z[i * across + c]);
+          expect(std::string(kFolds[f]) + " of columns", kType<T>, &down[c], &wanted, 1);
+        } else {
+          expect_near("logsumexp of columns", down[c], log_sum_exp(n, &z[c], across), 8, c);
+        }
+      }
+      by_columns.add(down.get(), columns);
+    }
+    by_rows.print(std::string(kFolds[f]) + "_rows", kType<T>);
+    by_columns.print(std::string(kFolds[f]) + "_columns", kType<T>);
+  }
+  for (int logarithm = 0; logarithm < 2; ++logarithm) {
+    const std::string name = logarithm ? "log_softmax" : "softmax";
+    Hash by_rows, by_columns;
+    const auto check = [&](T got, T x, double whole, int64_t at) {
+      const double wanted = double(x) - whole;
+      expect_near(name, got, logarithm ? wanted : std::exp(wanted), logarithm ? 16 : 1, at);
+    };
+    for (const int64_t n : kLengths) {
+      const int64_t rows = n < 1000 ? 5 : 2;
+      const Data<T> x = moderate<T>(rows * n), y(rows * n);
+      k.softmax_rows[logarithm](rows, n, x.get(), y.get());
+      for (int64_t r = 0; r < rows; ++r) {
+        const double whole = log_sum_exp(n, &x[r * n], 1);
+        for (int64_t i = r * n; i < (r + 1) * n; ++i) check(y[i], x[i], whole, i);
+      }
+      by_rows.add(y.get(), rows * n);
+      const int64_t columns = 71;
+      const Data<T> z = moderate<T>(rows * columns), w(rows * columns);
+      k.softmax_columns[logarithm](rows, columns, columns, z.get(), w.get());
+      for (int64_t i = 0; i < w.size(); ++i) check(w[i], z[i], log_sum_exp(rows, &z[i % columns], columns), i);
+      by_columns.add(w.get(), w.size());
+    }
+    by_rows.print(name + "_rows", kType<T>);
+    by_columns.print(name + "_columns", kType<T>);
+  }
+}
+
+template <class T>
+void losses(const LossKernels<T>& k) {
+  Hash forward, backward;
+  for (const int64_t n : {1, 3, 10, 33, 1030}) {
+    const int64_t rows = 7, ignore = -100;
+    const Data<T> x = moderate<T>(rows * n), g = moderate<T>(rows), y(rows), back(rows * n);
+    std::vector<int64_t> target(rows);
+    for (int64_t r = 0; r < rows; ++r) target[r] = r == 2 ? ignore : r * 5 % n;
+    k.cross_entropy(rows, n, x.get(), target.data(), ignore, y.get());
+    k.cross_entropy_backward(rows, n, x.get(), target.data(), ignore, g.get(), 1, back.get());
+    for (int64_t r = 0; r < rows; ++r) {
+      const double whole = log_sum_exp(n, &x[r * n], 1);
+      const bool counted = target[r] != ignore;
+      expect_near("cross_entropy", y[r], counted ? whole - double(x[r * n + target[r]]) : 0, 16, r);
+      for (int64_t i = 0; i < n; ++i) {
+        const double p = std::exp(double(x[r * n + i]) - whole) - (i == target[r]);
+        expect_near("cross_entropy_backward", back[r * n + i], counted ? double(g[r]) * p : 0, 3, i);
+      }
+    }
+    forward.add(y.get(), rows);
+    backward.add(back.get(), rows * n);
+  }
+  forward.print("cross_entropy", kType<T>);
+  backward.print("cross_entropy_backward", kType<T>);
+}
+
+// ---- pooling and resampling ----
+template <class T>
+void pooling(const PoolKernels<T>& k) {
+  using Place = typename PoolPlace<T>::type;
+  Hash hash;
+  for (int64_t lanes = 1; lanes <= kPoolLanes; lanes += 3)
+    for (int64_t n = 1; n < 300; n += n < 5 ? 1 : 97) {
+      const int64_t stride = n % 3 + 1;
+      const Data<T> x = mixed<T>((n * stride + 101) * lanes);
+      const int64_t tap[] = {3, 5, 4, 100, 101, 0}, at[] = {13, 15, 14, 200, 201, 10};
+      Data<T> y(n * lanes);
+      Data<Place> place(n * lanes);
+      Data<int64_t> index(n * lanes);
+      k.max_of_taps({n, stride, lanes, 6, tap, at, x.get(), y.get(), place.get()});
+      k.spread_places(n, lanes, place.get(), index.get(), n);
+      for (int64_t i = 0; i < n * lanes; ++i) {
+        const int64_t j = i / lanes, l = i % lanes;
+        int best = 0;
+        const auto value = [&](int t) { return x[(tap[t] + j * stride) * lanes + l]; };
+        for (int t = 1; t < 6; ++t)
+          if (const T v = value(t); v > value(best) || v != v) best = t;
+        if (index[l * n + j] != at[best] + j * stride || !same(y[i], value(best)))
+          wrong("max of taps", kType<T>, i, double(y[i]), double(value(best)));
+      }
+      hash.add(y.get(), y.size());
+      hash.add(index.get(), index.size());
+    }
+  hash.print("max of taps", kType<T>);
+}
+
+template <class T>
+void resampling(const ResampleKernels<T>& k) {
+  Hash hash;
+  for (int64_t n = 1; n < 150; n += n < 40 ? 1 : 17) {
+    const Data<T> x = moderate<T>(9 * n), weight = moderate<T>(10);
+    const int64_t begin[] = {0, 4, 4, 5, 10}, place[] = {0, 3, 3, 8, 7, 1, 2, 3, 4, 5};
+    Data<T> y(4 * n), wanted(4 * n);
+    k.axis_sum({4, begin, place, weight.get(), n, x.get(), y.get()});
+    for (int64_t i = 0; i < 4 * n; ++i)
+      for (int64_t t = begin[i / n]; t < begin[i / n + 1]; ++t)
+        wanted[i] = fused(weight[t], x[place[t] * n + i % n], wanted[i]);
+    expect("axis sum", kType<T>, y.get(), wanted.get(), y.size());
+    hash.add(y.get(), y.size());
+  }
+  hash.print("axis sum", kType<T>);
+}
+
+}  // namespace
+
+template <class T>
+void sums(const FloatKernels<T>& k) {
+  reductions(k.reduce);
+  losses(k.losses);
+  pooling(k.pool);
+  resampling(k.resample);
+}
+template void sums<float>(const FloatKernels<float>&);
+template void sums<double>(const FloatKernels<double>&);
