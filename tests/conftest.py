@@ -7,7 +7,10 @@ import pathlib
 import signal
 from collections.abc import Iterator
 
+import error_sites
 import pytest
+
+pytest.raises = error_sites.raises  # notes what it catches, for test_error_texts.py
 
 # A shell starts what it puts in the background with SIGINT ignored; the tests press Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,3 +23,19 @@ def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--error-texts", action="store_true", help="run the tests that expect errors, then test_error_texts.py"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """test_error_texts.py comes last, since it looks back on what the others have caught."""
+    files = {item.path for item in items}
+    config.stash[error_sites.WHOLE] = files.issuperset(pathlib.Path(__file__).parent.glob("test_*.py"))
+    if config.getoption("--error-texts"):
+        wanted = {file: error_sites.expecting(file) for file in files}
+        items[:] = [item for item in items if getattr(item, "originalname", "") in wanted[item.path]]
+    items.sort(key=lambda item: item.path.name == "test_error_texts.py")

@@ -273,3 +273,12 @@ def test_the_angle_at_the_origin_has_gradient_zero():
     pn.atan2(a, b).sum().backward()
     assert a.grad.tolist() == [0.0, 0.5]
     assert b.grad.tolist() == [0.0, -0.5]
+
+
+def test_what_the_walk_back_refuses():
+    with pytest.raises(TypeError, match="expected tensors, got float"):
+        gradients(pn.ones(2, requires_grad=True).sum(), [1.5])
+    y = pn.ones(2, requires_grad=True).exp()
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="exp: this graph was already walked back and its saved values are gone"):
+        y.backward(pn.ones(2))

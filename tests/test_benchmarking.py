@@ -136,6 +136,10 @@ def test_unknown_names_are_refused(only, console, tmp_path):
     text = printed(console)
     assert "no benchmark is called larg; there are small" in text
     assert "no peer is called tensorflow; choose from numpy" in text
+    with pytest.raises(ValueError, match="no benchmark is called larg; there are a, b"):
+        b.select(["larg"], {"a": 0, "b": 0})
+    with pytest.raises(ValueError, match="no peer is called tensorflow; choose from numpy"):
+        b.choose_peers(["tensorflow"])
 
 
 def test_jobs_are_chosen_by_the_beginning_of_their_name():

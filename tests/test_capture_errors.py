@@ -11,8 +11,8 @@ import pytest
 from capturing import assert_same, batches, bits, eager_and_compiled, regression, repeat
 
 import pyneural as pn
+from pyneural import _engine, nn, optim
 from pyneural import functional as F
-from pyneural import nn, optim
 from pyneural.ops.losses import require_finite
 
 HERE = __file__
@@ -471,3 +471,35 @@ def test_explain_and_programs():
     assert first["bytes"] == 4 * (5 * 4 + 8 * 4 + 8 + 5 * 8)
     assert "new kind" in program.why
     assert program.arguments == ["float32(5, 4)", "float32(5, 2)"]
+
+
+def test_settings_that_change_between_two_updates_of_a_step():
+    p = nn.Parameter(np.ones(2))
+    o = optim.SGD([p], lr=0.1)
+
+    @pn.compile
+    def step():
+        for lr in (0.1, 0.2):
+            o.param_groups[0]["lr"] = lr
+            o.zero_grad()
+            (p * p).sum().backward()
+            o.step()
+
+    with pytest.raises(pn.CaptureError, match="changes the settings of SGD between two of its updates"):
+        repeat(step, 3)
+
+
+def test_more_tensors_than_a_step_may_take():
+    step = pn.compile(lambda *xs: [x + 1 for x in xs])
+    with pytest.raises(pn.CaptureError, match="takes and returns at most 64 tensors"):
+        repeat(step, 3, *[pn.ones(2) for _ in range(65)])
+
+
+def test_one_capture_at_a_time():
+    capture = _engine.Capture([])
+    capture.enter()
+    try:
+        with pytest.raises(pn.CaptureError, match="a step is captured already on this thread"):
+            _engine.Capture([]).enter()
+    finally:
+        capture.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -232,3 +233,8 @@ def test_missing_data_fails_that_one_and_says_how_to_get_it(with_experiments, tm
     assert captured.err.count("pyneural data get mnist") == 1
     assert "pyneural: b: the same data is missing" in captured.err
     assert captured.out.count("data missing") == 2
+
+
+def test_numbers_of_threads_are_positive():
+    with pytest.raises(argparse.ArgumentTypeError, match="0 is not a positive number"):
+        cli._positive("0")

@@ -207,6 +207,7 @@ def test_parameters_start_as_pytorch_words_it():
 
 def test_bad_arguments_are_named():
     x = pn.zeros((2, 3, 8, 8))
+    weight, places = pn.zeros((4, 3, 3, 3)), pn.zeros((2, 3, 8, 8), dtype=np.int64)
     for make, call, message in (
         (lambda: nn.Conv2d(3, 4, 11, padding=1), x, r"conv2d: the kernel \(11, 11\) .* padded input \(10, 10\)"),
         (lambda: nn.Conv2d(3, 4, 3, groups=2), None, "groups is 2 but must divide in_channels.* it can be 1$"),
@@ -229,6 +230,15 @@ def test_bad_arguments_are_named():
         (lambda: nn.AdaptiveAvgPool2d((2, 3, 4)), x, "adaptive_avg_pool2d: output_size .* 2 of them"),
         (lambda: nn.LPPool2d(0, 2), x, "lp_pool2d: norm_type is 0 but must be positive"),
         (lambda: nn.AdaptiveMaxPool2d(-1), x, "adaptive_max_pool2d: output_size is -1"),
+        (lambda: nn.AdaptiveAvgPool2d(2), x[:, :, :0], r"x of shape \(2, 3, 0, 8\) has nothing to pool along a"),
+        (lambda: lambda x: F.conv2d(x, pn.zeros((4, 3, 3))), x, "conv2d: weight must have 4 dimensions .out, in /"),
+        (lambda: lambda x: F.conv_transpose2d(x, pn.zeros(4)), x, "conv_transpose2d: weight .* 4 dimensions .in, out"),
+        (lambda: lambda x: F.conv2d(x, weight, groups=0), x, "conv2d: groups is 0 but must be an integer of at least"),
+        (lambda: lambda x: F.conv2d(x, weight[:, :, :0]), x, r"the kernel is empty; weight has shape \(4, 3, 0, 3\)"),
+        (lambda: lambda x: F.conv2d(x, weight, padding="full"), x, "padding is 'full' but must be 'same', 'valid', an"),
+        (lambda: lambda x: F.conv2d(x, weight, None, 2, "same"), x, "padding 'same' needs stride 1, but stride is 2"),
+        (lambda: lambda x: F.max_unpool2d(x, places, 2, output_size=(3, 3, 3)), x, "must have 2 entries"),
+        (lambda: lambda x: F.max_unpool2d(x, places, 2, padding=99), x, "nothing is left of the output, whose sizes"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             make()(call)

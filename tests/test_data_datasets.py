@@ -92,6 +92,8 @@ def test_missing_files_say_where_and_how(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_offline_download_says_so(tmp_path: Path) -> None:
+    with pytest.raises(AttributeError, match=r"module 'pyneural\.data' has no attribute 'cifar'"):
+        data.cifar  # noqa: B018
     with pytest.raises(data.DownloadError, match="PYNEURAL_OFFLINE forbids"):
         data.mnist(download=True)
     with pytest.raises(ValueError, match="no data set 'cifar'"):

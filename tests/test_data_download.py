@@ -28,6 +28,7 @@ class Server:
     close_after: list[int] = field(default_factory=list)  # bytes after which the next answers break off
     statuses: list[int] = field(default_factory=list)  # error codes of the next answers
     ranges: bool = True
+    shift: int = 0  # how far the range that it names lies from the one that was asked for
     location: str = ""
     chunked: bool = False
     asked: list[str] = field(default_factory=list)  # the Range header of each request, "" for none
@@ -55,7 +56,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = state.content[start:]
         self.send_response(206 if wanted and state.ranges else 200)
         if wanted and state.ranges:
-            self.send_header("Content-Range", f"bytes {start}-{len(state.content) - 1}/{len(state.content)}")
+            self.send_header(
+                "Content-Range", f"bytes {start + state.shift}-{len(state.content) - 1}/{len(state.content)}"
+            )
         if not state.chunked:  # without a length, the end of the connection is the end of the file
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -183,6 +186,16 @@ def test_a_file_of_another_size_is_not_even_fetched(server: Server, tmp_path: Pa
     with pytest.raises(DownloadError, match=f"offers {FILE.size + 4} bytes, the published file has {FILE.size}"):
         get(tmp_path, server)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_transfer_that_breaks_off_or_goes_on_elsewhere(server: Server, tmp_path: Path) -> None:
+    server.chunked, server.close_after = True, [0] * 99
+    with pytest.raises(DownloadError, match=f"the connection closed after 0 of {FILE.size} bytes"):
+        get(tmp_path, server)
+    (tmp_path / "images.gz.part").write_bytes(CONTENT[:1000])
+    server.shift = 7
+    with pytest.raises(DownloadError, match="asked to go on from byte 1000, the server sends bytes 1007-"):
+        get(tmp_path, server)
 
 
 def test_no_more_than_the_published_size_is_written(server: Server, tmp_path: Path) -> None:

@@ -236,6 +236,21 @@ def test_a_captured_step_gives_the_same_bits():
         (lambda: D.Independent(D.Normal(0.0, 1.0), 1), ValueError, "reinterpreted_batch_ndims is 1"),
         (lambda: D.kl_divergence(D.Normal(0.0, 1.0), D.Bernoulli(0.5)), NotImplementedError, "Normal and Bernoulli"),
         (
+            lambda: D.kl_divergence(
+                D.MultivariateNormal(np.zeros(2), np.eye(2)), D.MultivariateNormal(np.zeros(3), np.eye(3))
+            ),
+            ValueError,
+            r"kl_divergence: p has event_shape \(2,\), q has \(3,\)",
+        ),
+        (
+            lambda: D.kl_divergence(
+                D.Independent(D.Normal(np.zeros((2, 3)), 1.0), 1),
+                D.Independent(D.Independent(D.Normal(np.zeros((2, 3)), 1.0), 1), 0),
+            ),
+            ValueError,
+            "kl_divergence: p counts 1 batch dimensions as its event, q 0; they must be equal",
+        ),
+        (
             lambda: D.kl_divergence(D.Categorical(np.ones(3)), D.Categorical(np.ones(4))),
             ValueError,
             "p has 3 classes, q has 4",

@@ -168,6 +168,8 @@ def test_bad_arguments_are_named():
         (lambda: F.embedding(index, pn.zeros(3)), "embedding: weight must have 2 dimensions"),
         (lambda: F.embedding_bag(index, table), r"embedding_bag: x must be a matrix, .* without offsets"),
         (lambda: F.embedding_bag(index[None], table, [0]), r"shape \(1, 2\) with offsets"),
+        (lambda: F.embedding_bag(index[None], table, mode="median"), "embedding_bag: mode is 'median' but must"),
+        (lambda: F.embedding_bag(index, table, [[0]]), r"a vector of at least 0 entries, got shape \(1, 1\)"),
         (lambda: F.embedding_bag(index[None], table, per_sample_weights=pn.ones((1, 2))), "are for mode 'sum'"),
         (lambda: F.embedding_bag(index[None], table, mode="max", scale_grad_by_freq=True), "modes 'sum' and 'mean'"),
     ):  # fmt: skip

@@ -26,6 +26,9 @@ from pyneural.estimators import (
     MLPRegressor,
     NotFittedError,
     VariationalAutoencoder,
+    autoencoders,
+    base,
+    checks,
 )
 from pyneural.estimators.base import Estimator
 
@@ -273,3 +276,120 @@ def test_errors_are_scikit_learns_too() -> None:
 def test_lazy_name() -> None:
     assert pn.estimators is estimators
     assert issubclass(KMeans, Estimator)
+
+
+# ---- what is refused ----
+
+X4, Y4 = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+MLP = MLPClassifier(max_iter=1)
+
+
+class Sparse:
+    """As SciPy's matrices show themselves."""
+
+    nnz = 1
+
+    def toarray(self) -> np.ndarray:
+        return X4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: MLP.fit(Sparse(), Y4), TypeError, "sparse data are not taken; pass X.toarray"),
+        (lambda: MLP.fit(X4[:, :0], Y4), ValueError, r"Found array with 0 feature\(s\)"),
+        (lambda: MLP.fit(X4, None), ValueError, "requires y to be passed, but the target y is None"),
+        (lambda: MLP.fit(X4, X4), ValueError, r"y should be a 1d array, got an array of shape \(4, 2\) instead"),
+        (lambda: MLP.fit(X4, Y4 * 1j), ValueError, "Complex data not supported in y"),
+        (lambda: MLP.fit(X4, [0, 1, None, 1]), ValueError, "Input y contains NaN or None, the first at 2"),
+        (lambda: MLP.fit(X4, Y4 + 0.5), ValueError, "Unknown label type: continuous. y holds fractions"),
+        (lambda: MLP.fit(X4, np.array([1, "a", 1, "a"], object)), ValueError, "y mixes types that have no order"),
+        (lambda: MLP.fit(X4, Y4, np.ones(3)), ValueError, r"sample_weight has shape \(3,\) but X has 4 rows"),
+        (lambda: MLP.fit(X4, Y4, [1, -1, 1, 1]), ValueError, "sample_weight holds -1; weights must not be negative"),
+        (lambda: MLP.fit(X4, Y4, np.zeros(4)), ValueError, "Sample weights must contain at least one non-zero number"),
+        (lambda: MLPClassifier(class_weight="even").fit(X4, Y4), ValueError, "class_weight must be"),
+        (
+            lambda: checks.class_weights("even", Y4[:2], Y4, "A"),
+            ValueError,
+            "A: class_weight must be None, 'balanced' or",
+        ),
+        (
+            lambda: MLPClassifier(class_weight={7: 1}).fit(X4, Y4),
+            ValueError,
+            "names the class 7, which y does not hold",
+        ),
+        (
+            lambda: MLPClassifier(class_weight={1: -1}).fit(X4, Y4),
+            ValueError,
+            "class_weight of 1 is -1; weights must not",
+        ),
+        (lambda: MLP.fit(X4, Y4).predict(X4[:, :1]), ValueError, "X has 1 features, but MLPClassifier is expecting 2"),
+        (lambda: KMeans(5).fit(X4), ValueError, "n_samples=4 should be >= n_clusters=5; take fewer clusters"),
+        (
+            lambda: CompetitiveLearning(2, step_size=0.9, rule="hebbian", max_iter=99).fit(X4 * 1e9),
+            ValueError,
+            "the weights diverged; take a smaller step_size",
+        ),
+        (
+            lambda: MLPClassifier(early_stopping=True, validation_fraction=0.9).fit(X4[:1], Y4[:1]),
+            ValueError,
+            "early_stopping would set 1 of 1 rows apart; lower validation_fraction",
+        ),
+        (
+            lambda: MLPClassifier(warm_start=True, max_iter=1).fit(X4, Y4).fit(X4, Y4 + 1),
+            ValueError,
+            r"warm_start goes on with classes \[0, 1\], but y holds \[1, 2\]",
+        ),
+        (
+            lambda: MLPClassifier().partial_fit(X4, Y4).partial_fit(X4, Y4 + 1),
+            ValueError,
+            r"y holds \[2\], which are not among the classes \[0, 1\] of the first call",
+        ),
+        (
+            lambda: MLP.fit(X4, Y4, validation_data=(X4, Y4 + 1)),
+            ValueError,
+            r"validation_data must have 2 features and labels among \[0, 1\]; got 2 and \[1, 2\]",
+        ),
+        (lambda: Autoencoder(loss="bce").fit(X4), ValueError, "loss='bce' compares numbers in .* X goes from 0 to 7"),
+        (lambda: Autoencoder(max_iter=1).fit(X4, validation_data=X4[:, :1]), ValueError, "has 1 features, but X has 2"),
+        (
+            lambda: Autoencoder(early_stopping=True).fit(X4[:1]),
+            ValueError,
+            "early_stopping would set 1 of 1 rows apart; lower validation_fraction",
+        ),
+        (
+            lambda: Autoencoder(n_components=1, max_iter=1).fit(X4).inverse_transform(X4),
+            ValueError,
+            "codes have 1 columns, but X has 2",
+        ),
+        (
+            lambda: KMeans(2).fit(X4).get_feature_names_out(["a"]),
+            ValueError,
+            r"equal to number of features \(2\), got 1",
+        ),
+        (
+            lambda: base.ClassifierMixin().predict(X4),
+            NotImplementedError,
+            "ClassifierMixin does not say how it predicts",
+        ),
+        (lambda: base.RegressorMixin().predict(X4), NotImplementedError, "RegressorMixin does not say how it predicts"),
+        (lambda: base.TransformerMixin()._transform(X4), NotImplementedError, "does not say how it transforms"),
+        (lambda: base.TransformerMixin()._outputs, NotImplementedError, "does not say how many outputs it has"),
+        (
+            lambda: autoencoders._Coder.score_samples(KMeans(), X4),
+            NotImplementedError,
+            "does not say how rows are scored",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*iterations.*", "ignore:overflow", "ignore:invalid value")
+def test_refused(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_names_of_features_must_be_those_of_fit() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    fitted = KMeans(2).fit(pandas.DataFrame(X4, columns=["a", "b"]))
+    with pytest.raises(ValueError, match="input_features is not equal to feature_names_in_"):
+        fitted.get_feature_names_out(["a", "c"])

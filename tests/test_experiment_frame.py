@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,38 @@ def test_what_is_wanted_is_said_briefly():
 def test_a_wrong_declaration_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         experiment(**{"id": "a-test", "title": "t", "source": "s", "kind": "hand", "topic": "Clustering"} | changes)
+
+
+def test_what_a_run_refuses(tmp_path):
+    def refusing(run):
+        data = {"x": np.ones(2)}
+        run.figure("a", plots.learning_curves({"loss": [1.0]}), "", data)
+        for call, message in (
+            (lambda: run.check("a", 1.0, 1.0, profile="slow"), "check 'a': profile is 'slow', expected quick, full or"),
+            (lambda: run.table("t", ["a", "b"], [[1, 2], [3]]), "table 't': row 1 has 1 cells, there are 2 columns"),
+            (
+                lambda: run.figure("A b", None, "", data),
+                "figure: the name 'A b' must be lower-case words joined by hyph",
+            ),
+            (
+                lambda: run.figure("b", None, "", {}),
+                "figure 'b': data is empty; every picture is saved with the arrays",
+            ),
+            (lambda: run.figure("a", None, "", data), "figure: 'a' was already drawn in this run"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                call()
+        run.check("done", 1, 1)
+
+    assert run_once(refusing, tmp_path)["passed"]
+
+
+def test_a_file_must_define_its_experiment(monkeypatch):
+    monkeypatch.setattr(experiments.importlib, "import_module", lambda name: SimpleNamespace(__name__="other"))
+    with pytest.raises(
+        TypeError, match="other: the file must define exactly the experiment 'quadratic-gd', it defines"
+    ):
+        experiments.find("quadratic-gd")
 
 
 def test_every_file_defines_the_experiment_that_it_is_named_after():

@@ -33,5 +33,7 @@ def test_names_in_formulas():
     assert mathml(r"\{x\}").count("<mo") == 2
     with pytest.raises(ValueError, match=r"cannot typeset .*\\unheard is not known"):
         mathml(r"\unheard x")
-    with pytest.raises(ValueError, match="cannot typeset"):
+    with pytest.raises(ValueError, match=r"cannot typeset '{x': } is missing"):
         mathml(r"{x")
+    with pytest.raises(ValueError, match=r"cannot typeset .*the end in the wrong place"):
+        mathml("x^")

@@ -364,6 +364,28 @@ def test_targets_take_the_inputs_dtype():
         (lambda x: F.dropout(x, 1.5), ValueError, "p must be a probability between 0 and 1, got 1.5"),
         (lambda x: F.linear(x, pn.zeros(4, 8)), ValueError, "linear.*3.*8"),
         (lambda x: F.bilinear(x, x, pn.zeros(4, 3, 2)), ValueError, r"do not fit weight \(4, 3, 2\)"),
+        (lambda x: F.bilinear(x, pn.zeros(5, 3), pn.zeros(4, 3, 3)), ValueError, r"x1 \(2, 3\) and x2 \(5, 3\) differ"),
+        (lambda x: F.smooth_l1_loss(x, x, beta=-1), ValueError, "smooth_l1_loss: beta must be at least 0, got -1"),
+        (lambda x: F.cross_entropy(x[0, 0], 0), ValueError, r"input must be \(C\), \(N, C\) or .* got a scalar"),
+        (lambda x: F.multi_margin_loss(x[None], [0]), ValueError, r"input must be \(N, C\) or \(C\), got \(1, 2, 3\)"),
+        (
+            lambda x: F.cosine_embedding_loss(x, x, np.ones(3)),
+            ValueError,
+            r"inputs must be \(N, D\) with a target \(N\), or \(D\) with \(\); got \(2, 3\), \(2, 3\) and \(3,\)",
+        ),
+        (lambda x: F.triplet_margin_loss(x, x, x, margin=0), ValueError, "margin must be above 0, got 0"),
+        (lambda x: F.rrelu(x, 0.5, 0.1), ValueError, "rrelu: lower 0.5 is above upper 0.1"),
+        (
+            lambda x: pn.take_along_dim(x, [0], 1),
+            ValueError,
+            r"indices \(1,\) must have as many dimensions as x",
+        ),
+        (lambda x: F.celu(x, 0), ValueError, "celu: alpha must not be 0"),
+        (lambda x: F.gelu(x, "fast"), ValueError, "gelu: approximate must be 'none' or 'tanh', not 'fast'"),
+        (lambda x: pn.clip(x), ValueError, "clip: give min, max or both"),
+        (lambda x: F.one_hot(np.zeros(0, int)), ValueError, "one_hot: num_classes cannot be told from no labels"),
+        (lambda x: pn.bincount([0, 1], pn.ones(3)), ValueError, r"weights have shape \(3,\) but x has shape \(2,\)"),
+        (lambda x: x & 1.5, TypeError, "works on bool tensors"),
     ],
 )
 def test_errors_say_what_is_wrong(call, error, message):

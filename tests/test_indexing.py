@@ -152,6 +152,7 @@ def test_tensors_as_indices() -> None:
         (1.5, "float is no index"),
         (np.array([0.5]), "float64 must hold integers or bools"),
         (True, "True and False are no indices"),
+        (np.array(True), "a bool without dimensions is no index"),
         ("a", "str is no index"),
     ],
 )

@@ -187,7 +187,21 @@ def test_what_is_refused(arguments: dict[str, Any], message: str) -> None:
         kmeans(np.random.default_rng(0).normal(size=(10, 2)), **arguments)
 
 
+def test_bindings_refuse_what_does_not_fit() -> None:
+    x = np.zeros((4, 3))
+    for make, error, message in (
+        (lambda: KMeansRows(x.T), ValueError, "KMeansRows: x must be a C-contiguous matrix with rows and columns"),
+        (lambda: KMeansRows(x.astype(np.int16)), TypeError, "KMeansRows: x must be float32, float64 or uint8"),
+        (lambda: KMeansRows(x, np.ones(3)), ValueError, "weights has a shape that does not fit the rows and centres"),
+        (lambda: KMeansRows(x, np.ones(4, np.float32)), TypeError, "KMeansRows: weights must be contiguous float64"),
+    ):
+        with pytest.raises(error, match=message):
+            make()
+
+
 def test_nan_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"kmeans: x must be rows of numbers, \(N, d\), got shape \(3,\)"):
+        kmeans(np.zeros(3), 1)
     with pytest.raises(ValueError, match="holds a NaN, an infinity"):
         kmeans(np.array([[0.0], [np.nan]]), 1)
 
@@ -386,6 +400,17 @@ def test_components_where_there_are_fewer_directions() -> None:
     np.testing.assert_allclose(found.components @ found.components.T, np.eye(5), atol=1e-12)
     with pytest.raises(ValueError, match="holds a NaN"):
         randomized_pca(np.where(np.arange(1100) == 3, np.nan, x), 2)
+
+
+def test_randomized_pca_refuses() -> None:
+    for arguments, message in (
+        ((np.ones(3), 1), r"x must be rows of numbers, \(N, d\), got shape \(3,\)"),
+        ((np.ones((3, 2)), 3), r"components is 3, expected 1 to min\(N, d\) = 2"),
+    ):
+        with pytest.raises(ValueError, match=f"randomized_pca: {message}"):
+            randomized_pca(*arguments)
+    with pytest.raises(ValueError, match="randomized_pca: ddof is 3, which leaves nothing to divide by: x has 3 rows"):
+        randomized_pca(np.ones((3, 2)), 1, ddof=3)
 
 
 def test_whitening_and_back() -> None:

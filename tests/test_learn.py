@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyneural.learn import linear_discriminants, pca, symmetric_eigen
+from pyneural.learn import eigen, linear_discriminants, pca, symmetric_eigen
 
 HUGE, TINY = 1e200, 1e-200  # their squares are no numbers
 
@@ -91,9 +91,12 @@ def test_eigen_reads_the_lower_triangle_and_leaves_its_argument():
     assert vectors.shape == (0, 0)
 
 
-def test_eigen_refuses():
+def test_eigen_refuses(monkeypatch):
     with pytest.raises(ValueError, match=r"symmetric_eigen: matrix must be square, got shape \(2, 3\)"):
         symmetric_eigen(np.zeros((2, 3)))
+    monkeypatch.setattr(eigen, "_SWEEPS", 1)
+    with pytest.raises(ArithmeticError, match="symmetric_eigen: eigenvalue 0 did not settle in 1 sweeps"):
+        symmetric_eigen(np.diag(np.ones(5), 1) + np.diag(np.ones(5), -1))
     with pytest.raises(ValueError, match="symmetric_eigen: matrix holds a NaN or an infinity"):
         symmetric_eigen([[1.0, np.nan], [np.nan, 1.0]])
 

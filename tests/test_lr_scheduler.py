@@ -140,9 +140,36 @@ def test_what_schedules_refuse():
         (lambda: ours.ReduceLROnPlateau(o, factor=1.0), ValueError, "factor"),
         (lambda: ours.ReduceLROnPlateau(o, mode="up"), ValueError, "mode"),
         (lambda: ours.ChainedScheduler([]), ValueError, "at least one"),
+        (lambda: ours.ConstantLR(o, 0), ValueError, r"ConstantLR: factor must lie in \(0, 1\], got 0"),
+        (lambda: ours.LinearLR(o, 0.5, 2), ValueError, r"LinearLR: start_factor must lie in .* got 0.5, 2"),
+        (lambda: ours.CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0 and T_mult must be at least 1, got 0 and 1"),
+        (lambda: ours.OneCycleLR(o, 0.1, 0), ValueError, "OneCycleLR: there must be at least 1 step, got 0"),
+        (lambda: ours.OneCycleLR(o, 0.1, 9, pct_start=2), ValueError, "pct_start must lie between 0 and 1, got 2"),
+        (lambda: ours.OneCycleLR(o, 0.1, 9, anneal_strategy="sin"), ValueError, "must be 'cos' or 'linear', got 'sin'"),
+        (
+            lambda: ours.SequentialLR(adadelta, [ours.ExponentialLR(o, 0.9)], []),
+            ValueError,
+            "must belong to the optimiser",
+        ),
+        (
+            lambda: ours.ChainedScheduler([ours.ExponentialLR(o, 0.9), ours.ExponentialLR(adadelta, 0.9)]),
+            ValueError,
+            "ChainedScheduler: all schedules must belong to one optimiser",
+        ),
+        (
+            lambda: ours.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]),
+            ValueError,
+            "min_lr has 2 entries for 1 parameter groups",
+        ),
     ):
         with pytest.raises(error, match=message):
             make()
+    o.param_groups[0].pop("initial_lr", None)
+    cycle = ours.OneCycleLR(o, 0.1, 3)
+    for _ in range(3):
+        cycle.step()
+    with pytest.raises(ValueError, match="OneCycleLR: step 4 lies past the 3 steps that were planned"):
+        cycle.step()
 
 
 @pytest.mark.parametrize(

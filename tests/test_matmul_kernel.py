@@ -190,6 +190,8 @@ def test_a_row_is_summed_in_the_order_of_its_whole_product():
     apart[:, 0] = a  # the rows of a do not follow each other evenly with those of another shape
     assert same_bits(pn.matmul(pn.from_numpy(apart)[:, :1], b).numpy()[:, 0], tall)
     assert same_bits(pn.linear(a[:1], np.ascontiguousarray(b.T)).numpy(), row)
+    with pytest.raises(ValueError, match=r"gemm: c must have the shape of the result, \("):
+        _kernels.gemm(a, b, c=a[:, :1])
     with pytest.raises(ValueError, match="row_order is for one row"):
         _kernels.gemm(a, b, row_order=True)
 

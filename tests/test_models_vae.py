@@ -252,3 +252,8 @@ def test_no_hidden_layer_and_no_bias():
     assert len(model.encoder) == 0
     assert model.reconstruct(X).shape == X.shape
     assert isinstance(model.decoder[1], nn.ReLU)
+
+
+def test_the_warm_up_lasts_at_least_one_epoch():
+    with pytest.raises(ValueError, match="KLWarmup: epochs must be at least 1, got 0"):
+        KLWarmup(None, 0)

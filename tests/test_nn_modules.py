@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -32,6 +33,93 @@ class _Shared(nn.Module):
 
     def forward(self, x):
         return self.again(self.first(x)) * self.scale + self.mean
+
+
+REFUSED = [
+    (lambda: nn.Module()(1), NotImplementedError, r"Module defines no forward\(\)"),
+    (lambda: delattr(nn.Linear(2, 2), "scale"), AttributeError, "Linear has no attribute 'scale'"),
+    (
+        lambda: nn.Linear(2, 2).register_parameter("a", pn.ones(2)),
+        TypeError,
+        "'a' must be a Parameter or None, got Tensor",
+    ),
+    (lambda: nn.Linear(2, 2).register_buffer("a", 1.5), TypeError, "'a' must be a Tensor or None, got float"),
+    (lambda: nn.Linear(2, 2).add_module("a", "b"), TypeError, "'a' must be a Module or None, got str"),
+    (lambda: Early(), AttributeError, r"Early: call super\(\).__init__\(\) first"),
+    (lambda: nn.Linear(2, 2).get_parameter("scale"), AttributeError, "Linear has no parameter 'scale'"),
+    (lambda: nn.BatchNorm1d(2).get_buffer("scale"), AttributeError, "BatchNorm1d has no buffer 'scale'"),
+    (
+        lambda: setattr(nn.BatchNorm1d(2), "running_mean", 1),
+        TypeError,
+        "'running_mean' is a buffer and must be assigned",
+    ),
+    (
+        lambda: setattr(nn.Sequential(nn.ReLU()), "0", 1),
+        TypeError,
+        "'0' is a module and must be assigned a Module or None",
+    ),
+    (
+        lambda: nn.BatchNorm1d(2).load_state_dict(
+            {**nn.BatchNorm1d(2).state_dict(), "num_batches_tracked": np.array(1.5)}
+        ),
+        TypeError,
+        "load_state_dict: 'num_batches_tracked' is float64 and does not fit the model's int64",
+    ),
+    (
+        lambda: nn.Sequential(OrderedDict(a=nn.ReLU())).insert(0, nn.ReLU()),
+        ValueError,
+        "insert: the entries have names",
+    ),
+    (lambda: nn.ModuleDict().pop("a"), KeyError, "'a'"),
+    (lambda: nn.ModuleDict().__delitem__("first"), KeyError, "'first'"),
+    (lambda: nn.ParameterDict().__delitem__("first"), KeyError, "'first'"),
+    (lambda: nn.Hardtanh(1.0, -1.0), ValueError, "Hardtanh: min_val 1.0 is above max_val -1.0"),
+    (lambda: nn.Softshrink(-0.5), ValueError, "Softshrink: lambd must be at least 0, got -0.5"),
+    (
+        lambda: nn.Softmax2d()(pn.ones(2, 3)),
+        ValueError,
+        r"Softmax2d: x must be \(N, C, H, W\) or \(C, H, W\), got \(2, 3\)",
+    ),
+    (lambda: nn.MultiMarginLoss(p=3), ValueError, "MultiMarginLoss: p must be 1 or 2, got 3"),
+    (lambda: nn.TripletMarginLoss(margin=0), ValueError, "TripletMarginLoss: margin must be above 0, got 0"),
+    (
+        lambda: nn.ConvTranspose2d(1, 1, 3, padding="same"),
+        ValueError,
+        "ConvTranspose2d: padding is 'same' but must be int",
+    ),
+    (
+        lambda: nn.ConvTranspose2d(1, 1, 3)(pn.ones(1, 1, 4, 4), output_size=(6, 6, 6)),
+        ValueError,
+        r"ConvTranspose2d: output_size is \(6, 6, 6\) but must have 2 entries",
+    ),
+    (lambda: nn.init.eye_(pn.ones(3)), ValueError, r"eye_: the tensor must have 2 dimensions, it is \(3,\)"),
+    (lambda: nn.init.dirac_(pn.ones(3, 2, 2), 2), ValueError, "dirac_: 2 groups do not divide the 3 output channels"),
+    (
+        lambda: nn.init.kaiming_normal_(pn.ones(2, 2), mode="fan"),
+        ValueError,
+        "mode must be 'fan_in' or 'fan_out', got 'fan'",
+    ),
+    (
+        lambda: nn.init.orthogonal_(pn.ones(3)),
+        ValueError,
+        r"orthogonal_: the tensor must have at least 2 .* it is \(3,\)",
+    ),
+    (lambda: nn.init.sparse_(pn.ones(3), 0.5), ValueError, r"sparse_: the tensor must have 2 dimensions, it is \(3,\)"),
+    (lambda: nn.init.sparse_(pn.ones(3, 2), 1.5), ValueError, "sparse_: sparsity must lie between 0 and 1, got 1.5"),
+]
+
+
+class Early(nn.Module):
+    """Registers a buffer too early."""
+
+    def __init__(self):
+        self.register_buffer("a", pn.ones(1))
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED)
+def test_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def test_names_and_order_are_pytorchs():

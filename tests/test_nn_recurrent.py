@@ -265,6 +265,10 @@ def test_captured_training_has_the_eager_bits(kind):
                normal(k + 50, 5, 3, 2).astype(np.float32)) for k in range(7)]  # fmt: skip
     compiled = eager_and_compiled(make, inputs)
     assert len(compiled.programs) == 1
+    with pytest.raises(
+        ValueError, match=r"lengths must be 3 integers, one for each sequence, got int64 of shape \(2,\)"
+    ):
+        packing.pack_padded_sequence(pn.ones(5, 3, 2), [5, 4])
     with pytest.raises(ValueError, match="length 0 of sequence 2"):
         compiled(inputs[0][0], np.array([5, 1, 0]), inputs[0][2])
 

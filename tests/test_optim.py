@@ -343,6 +343,13 @@ def test_what_optimisers_refuse():
         (lambda: optim.Adam([np.ones(2)]), TypeError, "must be tensors, got ndarray"),
         (lambda: optim.Adam([{"params": [p], "momentum": 1}]), ValueError, r"unknown settings \['momentum'\]"),
         (lambda: optim.Adam([{"lr": 1}]), ValueError, "needs the key 'params'"),
+        (lambda: optim.Adam([p], betas=(0.9,)), ValueError, r"Adam: betas must be two numbers, got \(0.9,\)"),
+        (lambda: optim.Adam([p]).add_param_group([p]), TypeError, "Adam: a parameter group must be a dict, got list"),
+        (
+            lambda: optim.Adam([p]).load_state_dict({"state": {}}),
+            ValueError,
+            r"lacks \['param_groups'\]; it has \['state'\]",
+        ),
     ):
         with pytest.raises(error, match=message):
             make()
@@ -354,6 +361,9 @@ def test_what_optimisers_refuse():
         optim.Adam([p]).load_state_dict(state)
     state["state"] = {0: {"step": np.zeros(()), "exp_avg": np.zeros(3), "exp_avg_sq": np.zeros(2)}}
     with pytest.raises(ValueError, match=r"'exp_avg' of parameter 0 is \(3,\), not \(2,\)"):
+        optim.Adam([p]).load_state_dict(state)
+    state["param_groups"][0]["speed"] = 3
+    with pytest.raises(ValueError, match=r"Adam.*: unknown settings \['speed'\]; there are \['lr', "):
         optim.Adam([p]).load_state_dict(state)
 
 

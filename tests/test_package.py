@@ -14,6 +14,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import error_sites
 import numpy as np
 import pytest
 
@@ -107,6 +108,7 @@ import pyneural
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "holds the sources, which are not built. Install them (pip install .)" in done.stderr
+    error_sites.printed(done.stderr)
 
 
 def test_every_name_is_there() -> None:
@@ -181,6 +183,7 @@ def test_isa_variable_is_obeyed(isa: str) -> None:
 def test_unknown_isa_is_refused() -> None:
     done = python(STEP, PYNEURAL_ISA="avx1024")
     assert done.returncode == 1
+    error_sites.printed(done.stderr)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
         "ValueError: PYNEURAL_ISA: instruction set 'avx1024' is not known; this build has base, avx2"

@@ -103,6 +103,10 @@ def test_lines_into_given_axes():
         (lambda: plots.originals_over_reconstructions(IMAGES, IMAGES, names=("x",)), "1 names for 2 rows"),
         (lambda: plots.code_scatter(np.zeros((4, 3)), LABELS[:4]), r"codes \(4, 3\)"),
         (lambda: plots.confusion_table(np.zeros((2, 3))), r"got shape \(2, 3\)"),
+        (
+            lambda: plots.voronoi_cells(np.zeros((3, 2)), np.zeros((4, 3))),
+            r"points must have shape \(N, 2\), got \(4, 3\)",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 import pyneural as pn
 from pyneural import _engine, nn, optim
+from pyneural import functional as F
+from pyneural.ops import record
 from pyneural.ops.record import RECORDS
 
 
@@ -185,3 +188,72 @@ def test_changes_in_place_and_whole_numbers_are_compared(broken):
         lambda values: tuple(np.asarray(v) * 1.001 for v in (values if isinstance(values, tuple) else (values,))),
     )
     assert pn.compare_with_reference(step, x, y, raise_exception=False).mismatch.op == updates[0]
+
+
+# ---- what an op and its record refuse ----
+
+ADD = {"inputs": ("a", "b"), "attributes": (), "gradient": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("nothing", {}, "op nothing: there is a record in pyneural/ops but no row of this name in csrc/ops"),
+        ("add", {"inputs": ("a",)}, r"op add: the record names 1 inputs \('a',\), the table says 2"),
+        (
+            "add",
+            {"gradient": {"c": lambda g: g}},
+            r"op add: gradient rules for \['c'\], which are not among the inputs",
+        ),
+        ("add", {"gradient": {"a": lambda h: h}}, "op add: the gradient rule for a reads 'h', which is no gradient"),
+    ],
+)
+def test_a_record_must_fit_the_table(name, changes, message):
+    facts = ADD | changes
+    with pytest.raises(ValueError, match=message):
+        _engine.Op(name, facts["inputs"], facts["attributes"], facts["gradient"])
+
+
+def test_an_op_has_one_record():
+    with pytest.raises(ValueError, match="the op add has a record already"):
+        record._add(RECORDS["add"])
+
+
+def test_arguments_of_ops_are_counted():
+    ops, x = {name: r.function for name, r in RECORDS.items()}, pn.ones(2)
+    zeros, square = np.zeros(1, int), np.zeros((2, 2))
+    for call, error, message in (
+        (lambda: ops["add"](x), TypeError, r"add: takes 2 arguments \(a, b\), got 1"),
+        (lambda: ops["reshape"](x), TypeError, r"reshape: takes 2 arguments \(x, shape\), got 1"),
+        (lambda: ops["concatenate"](), TypeError, "concatenate: takes a sequence of tensors"),
+        (
+            lambda: ops["reshape"](x, (1,) * 99),
+            ValueError,
+            "attributes are too long; a tensor has at most",
+        ),
+        (lambda: ops["reshape"](x, (1.5,) * 99), ValueError, "reshape: too many real attributes"),
+        (lambda: ops["flat_index"]([zeros], (2, 3)), ValueError, "flat_index: 1 index tensors but 2 sizes"),
+        (lambda: ops["take"](pn.ones((1,) * 5), np.zeros((1,) * 5, int), 0, 1), ValueError, "would have 9 dim"),
+        (lambda: ops["scatter_add"](x, zeros, np.ones(1), 0), TypeError, "src is float64 but x is float32"),
+        (lambda: ops["one_hot"](x, 3), TypeError, "one_hot: labels are float32 but must be int64"),
+        (lambda: ops["one_hot"](np.zeros((1,) * 8, int), 3), ValueError, "labels have 8 dimensions already, the most"),
+        (lambda: ops["linear"](1.0, square, None), ValueError, r"x needs at least 1 dimension; its shape is \(\)"),
+        (lambda: ops["update_running_"](square, square, None, square, square, 4, False, 0.1), ValueError,
+         r"update_running_: running_mean must be \(C,\), got \(2, 2\)"),
+        (lambda: ops["rnn_backward"](pn.ones(2, 3, 4), pn.ones(3, 4), pn.ones(4, 4), None, False, False), ValueError,
+         r"y must be \(steps, batch, hidden_size\) and w_hh a matrix, but the shapes are \(3, 4\) and \(4, 4\)"),
+        (lambda: ops["max_unpool"](pn.ones(1, 1, 2, 2), np.zeros((1, 1, 2, 2), int), (-1, 4)), ValueError,
+         r"max_unpool2d: size is \(-1, 4\) but sizes are not negative"),
+        (lambda: F.max_pool2d(pn.zeros(1).expand(1, 1, 2**16, 2**16), 2), ValueError, r"hold more than 2\^31 - 1"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_a_reference_that_gives_too_little(monkeypatch):
+    whole = RECORDS["max_pool"]
+    short = copy.copy(whole)
+    short.reference = lambda *arguments: whole.reference(*arguments)[:1]
+    monkeypatch.setitem(RECORDS, "max_pool", short)
+    with pytest.raises(ValueError, match="max_pool: the reference gives 1 results, the op more"):
+        pn.compare_with_reference(lambda x: F.max_pool1d(x, 2), pn.ones(1, 1, 4))

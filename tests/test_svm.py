@@ -451,6 +451,24 @@ def test_bindings_refuse_what_does_not_fit():
     ):
         with pytest.raises(error, match=message):
             _kernels.svm_fit(x, ("linear", 3, 1.0, 0.0), None, problems, *rest)
+    linear, infinite = ("linear", 3, 1.0, 0.0), np.array([[1, np.inf], [np.inf, 1]])
+    one = np.array([1.0, -1.0]), np.array([-1.0, -1.0]), np.array([1.0, 1.0])
+    for call, message in (
+        (lambda: _kernels.svm_fit(two, linear, None, [], *rest), "svm: x must be 2-d, got 1 dimensions"),
+        (lambda: _kernels.svm_fit(x, ("cubic", 3, 1.0, 0.0), None, [], *rest), 'kernel is "cubic" but must be linear'),
+        (lambda: _kernels.svm_fit(x, ("precomputed", 3, 1.0, 0.0), None, [], *rest), r"must be square, got \(3, 2\)"),
+        (lambda: _kernels.svm_kernel(x, x, ("precomputed", 3, 1.0, 0.0)), "precomputed kernel has no values to"),
+        (lambda: _kernels.svm_fit(infinite, ("precomputed", 3, 1.0, 0.0), None, [([0, 1], *one)], *rest),
+         "svm: kernel values are not finite; scale the features, or lower gamma or degree"),
+        (lambda: _kernels.svm_kernel(two, x, linear), "must be 2-d, got 1 dimensions"),
+        (lambda: _kernels.svm_decide(x, x, linear, None, [0], np.zeros((1, 3)), two), "first needs the start of"),
+        (lambda: _kernels.svm_decide(x, np.zeros((3, 4)), linear, None, [0, 3], np.zeros((1, 3)), np.zeros(1)),
+         r"svm: x has 2 columns and the support vectors are \(3, 4\), expected \(3, 2\)"),
+        (lambda: _kernels.svm_decide(x, x, ("precomputed", 3, 1.0, 0.0), None, [0, 5], np.zeros((1, 5)), np.zeros(1)),
+         "svm: x has 2 kernel values a row but there are 5 support vectors"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            call()
     with pytest.raises(ValueError, match="centre has 3 elements but x has 2 columns"):
         _kernels.svm_fit(x, ("linear", 3, 1.0, 0.0), np.zeros(3), [], *rest)
     with pytest.raises(ValueError, match="do not fit"):

@@ -131,6 +131,8 @@ def test_probabilities_are_there_on_request_only() -> None:
     assert not hasattr(machine, "predict_proba")
     with pytest.raises(AttributeError, match=r"needs SVC\(probability=True\)"):
         _ = machine.predict_log_proba
+    with pytest.raises(AttributeError, match=r"predict_proba needs SVC\(probability=True\)"):
+        _ = machine.predict_proba
     with pytest.raises(NotFittedError, match="fitted with probability=False"):
         machine.set_params(probability=True).predict_proba(x)
 
@@ -152,6 +154,7 @@ def test_awkward_data(machine: Any) -> None:
         (np.where(np.arange(80).reshape(20, 4) == 7, np.nan, x), r"contains NaN or infinity .* at \[1, 3\]"),
         (x[:0], "0 sample"),
         (x[0], "Expected 2D array"),
+        (x[:, :0], r"Found array with 0 feature\(s\) .* while a minimum of 1 is required"),
     ):
         with pytest.raises(ValueError, match=message):
             machine.fit(data, y[: len(data)])

@@ -107,6 +107,10 @@ def test_promotion_is_by_kind_first():
         (np.zeros(2, ">f4"), "byte order"),
         (np.zeros((1,) * 9), "9 dimensions"),
         ([1, 2], "NumPy array"),
+        (
+            np.zeros(3, [("a", "f4"), ("b", "i2")])["a"],
+            r"from_numpy: strides \(6,\) are not multiples of the item size 4",
+        ),
     ],
 )
 def test_from_numpy_refuses(value, message):
@@ -197,6 +201,45 @@ def test_repr_shows_values_dtype_and_tape():
     assert "requires_grad=True" in repr(pn.ones(1, requires_grad=True))
     assert "grad_fn=<mul" in repr(pn.ones(1, requires_grad=True) * 2)
     assert f"{pn.tensor(0.12345):.2f}" == "0.12"
+
+
+REFUSED = [
+    (
+        lambda: pn.zeros(2).to(np.float16),
+        TypeError,
+        "dtype float16 is not supported; use one of bool, uint8, int8, int16",
+    ),
+    (lambda: len(pn.tensor(1.0)), TypeError, r"len\(\) of a 0-d tensor"),
+    (lambda: list(pn.tensor(1.0)), TypeError, r"a 0-d tensor cannot be iterated over; use item\(\)"),
+    (lambda: setattr(pn.ones(2), "grad", np.ones(2)), TypeError, "grad: must be a Tensor or None, not ndarray"),
+    (lambda: (pn.ones(2, requires_grad=True) * 2)._share(pn.ones(2)), RuntimeError, "cannot be given other memory"),
+    (
+        lambda: pn.ones(2).__array__(np.float64, copy=False),
+        ValueError,
+        "a float32 tensor cannot be seen as float64 without",
+    ),
+    (lambda: pow(pn.ones(2), 2, 3), TypeError, "pow: a third argument is not supported"),
+    (
+        lambda: pn.ones(2).copy_(pn.ones(2, requires_grad=True)),
+        RuntimeError,
+        "writing a tensor that requires a gradient into",
+    ),
+    (lambda: (pn.ones(2, requires_grad=True) * 2).retain_grad(), RuntimeError, "retain_grad: only leaves keep .grad"),
+    (lambda: pn.zeros(2, -1), ValueError, r"a shape cannot have negative sizes: \(2, -1\)"),
+    (
+        lambda: -pn.tensor([True]),
+        TypeError,
+        "neg: bool tensors have no neg; use logical_not or logical_xor, or convert them",
+    ),
+    (lambda: pn.tensor(1.0).expand(2**31, 2**31).contiguous(), ValueError, "is larger than any memory"),
+    (lambda: pn.tensor(1.0).expand(2**40, 2**30), ValueError, "has more elements than can be counted"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED)
+def test_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 def test_none_is_refused_by_name():

@@ -243,6 +243,8 @@ def test_early_stopping_without_restoring_and_what_it_refuses():
         t.fit(X, Y, epochs=1, callbacks=[pn.EarlyStopping()])
     with pytest.raises(ValueError, match="patience"):
         pn.EarlyStopping(patience=0)
+    with pytest.raises(ValueError, match="EarlyStopping: mode must be 'auto', 'min' or 'max', got 'least'"):
+        pn.EarlyStopping(mode="least")
     assert pn.EarlyStopping("val_accuracy")._sign == -1
 
 
@@ -259,6 +261,8 @@ def test_schedules_step_per_epoch_or_batch():
     assert h.lr == pytest.approx([1.0, 1.0, 0.1])
     with pytest.raises(ValueError, match="one entry per epoch"):
         Schedule(plateau, every="batch")
+    with pytest.raises(ValueError, match="Schedule: every must be 'epoch' or 'batch', got 'step'"):
+        Schedule(plateau, every="step")
 
 
 # ---- NaN ----

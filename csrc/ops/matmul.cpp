@@ -34,7 +34,6 @@ void infer_matmul(OpCall& call) {
   if (!broadcast_shapes(a.ndim - 2, a.shape, b.ndim - 2, b.shape, &dims, shape))
     fail<ValueError>(call.op->name, ": the batch dimensions of ", shape_text(a), " and ", shape_text(b),
                      " do not broadcast");
-  if (dims + 2 > kMaxDims) fail<ValueError>(call.op->name, ": more than ", kMaxDims, " dimensions");
   shape[dims] = a.shape[a.ndim - 2];
   shape[dims + 1] = b.shape[b.ndim - 1];
   call.out[0].describe(promote(a.dtype, b.dtype), dims + 2, shape);

@@ -200,7 +200,7 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter, or the place of an absent one (None)."""
-        self._check_name(name, self._parameters)
+        self._check_name(name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"register_parameter: {name!r} must be a Parameter or None, got {type(param).__name__}")
         self._parameters[name] = param
@@ -209,7 +209,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a tensor that is part of the state but is not trained; in the state dict only if ``persistent``."""
-        self._check_name(name, self._buffers)
+        self._check_name(name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"register_buffer: {name!r} must be a Tensor or None, got {type(tensor).__name__}")
         self._buffers[name] = tensor
@@ -219,7 +219,7 @@ class Module:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Adds a sub-module under a name that need not be an identifier."""
-        self._check_name(name, self._modules)
+        self._check_name(name, "_modules")
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: {name!r} must be a Module or None, got {type(module).__name__}")
         self._modules[name] = module
@@ -228,12 +228,12 @@ class Module:
 
     register_module = add_module
 
-    def _check_name(self, name: str, registry: dict[str, Any]) -> None:
+    def _check_name(self, name: str, registry: str) -> None:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         if not isinstance(name, str) or not name or "." in name:
             raise KeyError(f"{type(self).__name__}: a name must be a non-empty string without dots, got {name!r}")
-        if name not in registry and (name in self.__dict__ or hasattr(type(self), name)):
+        if name not in self.__dict__[registry] and (name in self.__dict__ or hasattr(type(self), name)):
             raise KeyError(f"{type(self).__name__}: attribute {name!r} exists already")
 
     # ---------------------------------------------------------------------------------------------------- walking

@@ -48,17 +48,13 @@ def dims_of(dim: int | Sequence[int] | None) -> tuple[int, ...] | None:
 def axes(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """The dimensions that ``dim`` names in a tensor of ``ndim`` dimensions, counted from the front, in rising order.
 
-    None names all of them. A 0-d tensor has none, though 0 and -1 may be given for it (as in PyTorch).
-
-    Raises:
-        IndexError: There is no such dimension.
+    None names all of them. A 0-d tensor has none, though 0 and -1 may be given for it (as in PyTorch). The op that
+    ``dim`` belongs to has checked that there is such a dimension.
     """
     if dim is None:
         return tuple(range(ndim))
     found = []
     for d in dim if isinstance(dim, (tuple, list)) else (dim,):
-        if not -max(ndim, 1) <= d < max(ndim, 1):
-            raise IndexError(f"dim {d} is out of range for a tensor of {ndim} dimensions (use {-ndim} to {ndim - 1})")
         if ndim:
             found.append(d + ndim if d < 0 else d)
     return tuple(sorted(found))

@@ -220,8 +220,6 @@ class Optimizer:
             for k, tensor in fresh.items():
                 if given[k].shape != tensor.shape:
                     raise ValueError(f"{name}: {k!r} of parameter {key} is {given[k].shape}, not {tensor.shape}")
-                if not np.can_cast(given[k].dtype, tensor.dtype, "same_kind"):
-                    raise TypeError(f"{name}: {k!r} of parameter {key} is {given[k].dtype}, not {tensor.dtype}")
             planned.append((p, fresh, given))
         with no_grad():
             self.param_groups[:] = merged
