@@ -26,6 +26,8 @@ template <class T>
 struct NormKernels {
   // mean[c] and the biased var[c] of each channel; mean 0 and the mean square unless centred.
   void (*moments)(const Planes&, const T* x, bool centred, T* mean, T* var);
+  // out[i] = 1 / sqrt(var[i] + eps)
+  void (*inverse)(int64_t n, const T* var, double eps, double* out);
   // y = (x - mean[c]) * scale[c] * weight[c] + bias[c]
   void (*scale)(const Planes&, const T* x, const T* mean, const T* scale, const T* weight, const T* bias, T* y);
   // sums[c] = sum of dy, sums[channels + c] = sum of dy * (x - mean[c])

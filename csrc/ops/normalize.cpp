@@ -1,11 +1,11 @@
-// Normalisation of x (N, C, S) by mean and variance: of each channel over the batch (`batch_norm`) or as they are given
-// (`batch_norm_fixed`), or of groups of channels of each row (`group_norm`; one group is layer normalisation), their
-// gradients, and the update of running statistics.
+// Normalisation by mean and variance: of each channel of x (N, C, ...) over the batch (`batch_norm`) or as they are
+// given
+// (`batch_norm_fixed`), or of groups of channels of each batch element (`group_norm`; layer normalisation is one
+// group), their gradients, and the update of running statistics.
 //
 // Statistics are outputs, so that the gradients need no second pass for them, and have gradients of their own. Work is
 // split by the shape alone: a channel is one task's, and so are the rows of a block.
-#include <cmath>
-#include <cstring>
+#include <algorithm>
 #include <limits>
 #include <memory>
 
@@ -20,10 +20,36 @@ namespace {
 constexpr int64_t kTask = int64_t{1} << 14;  // elements per task
 constexpr int64_t kRowBlocks = 64;           // partial sums of the gradients of weight and bias, at most
 
+// x as (batch, channels, places): dimensions [begin, end) are the channels.
 struct Sizes {
+  int begin, end;
   int64_t n, c, s;
-  explicit Sizes(const Array& x) : n(x.shape[0]), c(x.shape[1]), s(x.shape[2]) {}
+  explicit Sizes(const Array& x, int64_t from = 1, int64_t to = 2)
+      : begin(static_cast<int>(from)),
+        end(static_cast<int>(to)),
+        n(product(x, 0, begin)),
+        c(product(x, begin, end)),
+        s(product(x, end, x.ndim)) {}
   int64_t all() const { return n * c * s; }
+
+ private:
+  static int64_t product(const Array& x, int low, int high) {
+    int64_t size = 1;
+    for (int d = low; d < high; ++d) size *= x.shape[d];
+    return size;
+  }
+};
+
+// Attributes of the group ops: begin, end, groups, centred, eps.
+struct Groups {
+  Sizes z;
+  int64_t groups;
+  bool centred;
+  double eps;
+  Groups(const Array& x, const Attributes& a)
+      : z(x, a.ints[0], a.ints[1]), groups(a.ints[2]), centred(a.ints[3] != 0), eps(a.reals[0]) {}
+  int64_t channels() const { return z.c / groups; }
+  int64_t row() const { return channels() * z.s; }  // elements of a group
 };
 
 // f(low, high) on ranges of [0, units), by threads if there is enough work.
@@ -72,74 +98,77 @@ void fill(const Array& a, T value) {
   for (int64_t i = 0; i < a.size(); ++i) a.ptr<T>()[i] = value;
 }
 
-double inverse_deviation(double var, double eps) { return 1 / std::sqrt(var + eps); }
-
 // ---- checks ----
 
 void check_x(const OpCall& call, int input) {
   require_float(call, input, "x");
-  if (call.in[input]->ndim != 3)
-    fail<ValueError>(call.op->name, ": x must be (N, C, S), got ", shape_text(*call.in[input]));
+  if (call.in[input]->ndim < 2)
+    fail<ValueError>(call.op->name, ": x must be (N, C, ...), got ", shape_text(*call.in[input]));
 }
 
-void check_vector(const OpCall& call, int input, const char* what, int64_t size) {
+void check_shape(const OpCall& call, int input, const char* what, const Array& x, int ndim, const int64_t* shape) {
   const Array* a = call.in[input];
-  if (a && (a->ndim != 1 || a->shape[0] != size))
-    fail<ValueError>(call.op->name, ": ", what, " has shape ", shape_text(*a), " but x needs (", size, ",)");
+  if (a && !(a->ndim == ndim && std::equal(shape, shape + ndim, a->shape)))
+    fail<ValueError>(call.op->name, ": ", what, " has shape ", shape_text(*a), " but x, of shape ", shape_text(x),
+                     ", needs ", shape_text(ndim, shape));
 }
 
-int64_t groups_of(const OpCall& call, int64_t channels) {
-  const int64_t groups = call.attributes.ints[0];
+// The channels and groups of the call whose input `input` is x.
+Groups checked_groups(const OpCall& call, int input) {
+  require_float(call, input, "x");
+  const Array& x = *call.in[input];
+  const int64_t *a = call.attributes.ints, begin = a[0], end = a[1], groups = a[2];
+  if (!(0 <= begin && begin <= end && end <= x.ndim))
+    fail<ValueError>(call.op->name, ": the channels are dimensions ", begin, " to ", end, " but x is ", shape_text(x));
+  const int64_t channels = Sizes(x, begin, end).c;
   if (groups < 1 || channels % groups)
     fail<ValueError>(call.op->name, ": groups is ", groups, " but must divide the ", channels, " channels");
-  return groups;
+  return Groups(x, call.attributes);
 }
 
 // The outputs y, mean, var of a forward op with `statistics` means.
-void describe_normalized(OpCall& call, int64_t statistics) {
+void describe_normalized(OpCall& call, const Sizes& z, int64_t statistics) {
   const Array& x = *call.in[0];
-  check_vector(call, 1, "weight", x.shape[1]);
-  check_vector(call, 2, "bias", x.shape[1]);
-  call.out[0].describe(x.dtype, 3, x.shape);
+  check_shape(call, 1, "weight", x, z.end - z.begin, x.shape + z.begin);
+  check_shape(call, 2, "bias", x, z.end - z.begin, x.shape + z.begin);
+  call.out[0].describe(x.dtype, x.ndim, x.shape);
   for (int i = 1; i < 3; ++i) call.out[i].describe(x.dtype, 1, &statistics);
 }
 
 // The outputs dx, dweight, dbias of a backward op: dy, x, weight, mean, var, dmean, dvar.
-void describe_gradients(OpCall& call, int64_t statistics) {
+void describe_gradients(OpCall& call, const Sizes& z, int64_t statistics) {
   const Array &dy = *call.in[0], &x = *call.in[1];
   if (!dy.same_shape(x))
     fail<ValueError>(call.op->name, ": x is ", shape_text(x), ", so the gradient of y is, too; got ", shape_text(dy));
   const char* names[] = {"mean", "var", "dmean", "dvar"};
-  check_vector(call, 2, "weight", x.shape[1]);
-  for (int i = 0; i < 4; ++i) check_vector(call, 3 + i, names[i], statistics);
-  call.out[0].describe(x.dtype, 3, x.shape);
-  for (int i = 1; i < 3; ++i) call.out[i].describe(x.dtype, 1, &x.shape[1]);
+  check_shape(call, 2, "weight", x, z.end - z.begin, x.shape + z.begin);
+  for (int i = 0; i < 4; ++i) check_shape(call, 3 + i, names[i], x, 1, &statistics);
+  call.out[0].describe(x.dtype, x.ndim, x.shape);
+  for (int i = 1; i < 3; ++i) call.out[i].describe(x.dtype, z.end - z.begin, x.shape + z.begin);
 }
 
 void infer_batch_norm(OpCall& call) {
   check_x(call, 0);
-  describe_normalized(call, call.in[0]->shape[1]);
+  describe_normalized(call, Sizes(*call.in[0]), call.in[0]->shape[1]);
 }
 void infer_batch_norm_fixed(OpCall& call) {
   check_x(call, 0);
   const Array& x = *call.in[0];
   const char* names[] = {"mean", "var", "weight", "bias"};
-  for (int i = 0; i < 4; ++i) check_vector(call, 1 + i, names[i], x.shape[1]);
-  call.out[0].describe(x.dtype, 3, x.shape);
+  for (int i = 0; i < 4; ++i) check_shape(call, 1 + i, names[i], x, 1, x.shape + 1);
+  call.out[0].describe(x.dtype, x.ndim, x.shape);
 }
 void infer_batch_norm_backward(OpCall& call) {
   check_x(call, 1);
-  describe_gradients(call, call.in[1]->shape[1]);
+  describe_gradients(call, Sizes(*call.in[1]), call.in[1]->shape[1]);
 }
 void infer_group_norm(OpCall& call) {
-  check_x(call, 0);
-  const Sizes z(*call.in[0]);
-  describe_normalized(call, z.n * groups_of(call, z.c));
+  const Groups g = checked_groups(call, 0);
+  describe_normalized(call, g.z, g.z.n * g.groups);
 }
 void infer_group_norm_backward(OpCall& call) {
-  check_x(call, 1);
-  const Sizes z(*call.in[1]);
-  describe_gradients(call, z.n * groups_of(call, z.c));
+  const Groups g = checked_groups(call, 1);
+  describe_gradients(call, g.z, g.z.n * g.groups);
 }
 
 // ---- over the batch ----
@@ -159,9 +188,10 @@ void batch_norm(const OpCall& call) {
   over_channels(z, [&](int64_t c, int64_t channels) {
     const Planes planes{z.n, channels, z.s, z.c * z.s};
     k.moments(planes, x.ptr<T>() + c * z.s, true, mean + c, var + c);
+    double inverse[kPlaneColumns];
     T factor[kPlaneColumns];
-    for (int64_t i = 0; i < channels; ++i)
-      factor[i] = static_cast<T>(inverse_deviation(static_cast<double>(var[c + i]), eps));
+    k.inverse(channels, var + c, eps, inverse);
+    for (int64_t i = 0; i < channels; ++i) factor[i] = static_cast<T>(inverse[i]);
     k.scale(planes, x.ptr<T>() + c * z.s, mean + c, factor, weight.p + c, bias.p + c, call.out[0].ptr<T>() + c * z.s);
   });
 }
@@ -183,11 +213,11 @@ void batch_norm_fixed(const OpCall& call) {
   const Sizes z(x);
   if (z.all() == 0) return;
   const Vector<T> mean(call.in[1], 0, 0), var(call.in[2], 0, 0), weight(call.in[3], z.c, 1), bias(call.in[4], z.c, 0);
-  std::unique_ptr<T[]> factor(new T[static_cast<size_t>(z.c)]);
-  for (int64_t c = 0; c < z.c; ++c)
-    factor[static_cast<size_t>(c)] =
-        static_cast<T>(inverse_deviation(static_cast<double>(var.p[c]), call.attributes.reals[0]));
   const NormKernels<T>& k = kernels().of<T>().normalize;
+  std::unique_ptr<double[]> inverse(new double[static_cast<size_t>(z.c)]);
+  k.inverse(z.c, var.p, call.attributes.reals[0], inverse.get());
+  std::unique_ptr<T[]> factor(new T[static_cast<size_t>(z.c)]);
+  for (size_t c = 0; c < static_cast<size_t>(z.c); ++c) factor[c] = static_cast<T>(inverse[c]);
   over_units(z.n, z.c * z.s, [&](int64_t low, int64_t high) {
     over_group(z.c, z.s, [&](int64_t c, int64_t channels, Planes planes) {
       const int64_t at = low * z.c * z.s + c * z.s;
@@ -203,8 +233,8 @@ template <class T>
 struct Backward {
   Sizes z;
   Vector<T> dy, x, weight, mean, var, dmean, dvar;
-  explicit Backward(const OpCall& call)
-      : z(*call.in[1]),
+  Backward(const OpCall& call, const Sizes& sizes)
+      : z(sizes),
         dy(call.in[0], 0, 0),
         x(call.in[1], 0, 0),
         weight(call.in[2], z.c, 1),
@@ -219,7 +249,7 @@ struct Backward {
 
 template <class T>
 void batch_norm_backward(const OpCall& call) {
-  const Backward<T> b(call);
+  const Backward<T> b(call, Sizes(*call.in[1]));
   const Sizes& z = b.z;
   const double eps = call.attributes.reals[0], count = static_cast<double>(z.n * z.s);
   T *dweight = call.out[1].ptr<T>(), *dbias = call.out[2].ptr<T>();
@@ -231,12 +261,13 @@ void batch_norm_backward(const OpCall& call) {
   over_channels(z, [&](int64_t c, int64_t channels) {
     const Planes planes{z.n, channels, z.s, z.c * z.s};
     const T *dy = b.dy.p + c * z.s, *x = b.x.p + c * z.s;
-    double sums[2 * kPlaneColumns];
+    double sums[2 * kPlaneColumns], inverse[kPlaneColumns];
     T kx[kPlaneColumns], kd[kPlaneColumns], k1[kPlaneColumns];
     k.sums(planes, dy, x, b.mean.p + c, sums);
+    k.inverse(channels, b.var.p + c, eps, inverse);
     for (int64_t i = 0; i < channels; ++i) {
       const double w = static_cast<double>(b.weight.p[c + i]), e = sums[i], ex = sums[channels + i];
-      const double factor = inverse_deviation(static_cast<double>(b.var.p[c + i]), eps);
+      const double factor = inverse[i];
       const NormBack back = norm_back(count, true, factor, w * e, w * ex, static_cast<double>(b.dmean.p[c + i]),
                                       static_cast<double>(b.dvar.p[c + i]));
       kd[i] = static_cast<T>(factor * w);
@@ -251,13 +282,18 @@ void batch_norm_backward(const OpCall& call) {
 
 // ---- over groups of channels of each row ----
 
+// The first `channels` entries of `to`, as far as there are so many.
+template <class T>
+void spread(T value, int64_t channels, T (&to)[kPlaneColumns]) {
+  for (int64_t i = 0; i < channels && i < kPlaneColumns; ++i) to[i] = value;
+}
+
 template <class T>
 void group_norm(const OpCall& call) {
   const Array x = as_contiguous(*call.in[0]);
-  const Sizes z(x);
-  const int64_t groups = call.attributes.ints[0], channels = z.c / groups, row = channels * z.s;
-  const bool centred = call.attributes.ints[1] != 0;
-  const double eps = call.attributes.reals[0];
+  const Groups g(x, call.attributes);
+  const Sizes& z = g.z;
+  const int64_t channels = g.channels(), row = g.row();
   const Vector<T> weight(call.in[1], z.c, 1), bias(call.in[2], z.c, 0);
   T *mean = call.out[1].ptr<T>(), *var = call.out[2].ptr<T>(), *y = call.out[0].ptr<T>();
   if (z.all() == 0) {
@@ -265,23 +301,23 @@ void group_norm(const OpCall& call) {
     return;
   }
   const NormKernels<T>& k = kernels().of<T>().normalize;
-  over_units(z.n * groups, row, [&](int64_t low, int64_t high) {
-    if (z.s == 1 && groups == 1)
-      return k.rows({high - low, row, centred, eps, x.ptr<T>() + low * row, weight.p}, bias.p, y + low * row,
+  over_units(z.n * g.groups, row, [&](int64_t low, int64_t high) {
+    if (z.s == 1 && g.groups == 1)
+      return k.rows({high - low, row, g.centred, g.eps, x.ptr<T>() + low * row, weight.p}, bias.p, y + low * row,
                     mean + low, var + low);
     for (int64_t r = low; r < high; ++r) {
       const T* from = x.ptr<T>() + r * row;
-      const int64_t first = r % groups * channels;
+      const int64_t first = r % g.groups * channels;
       if (z.s == 1) {
-        k.rows({1, row, centred, eps, from, weight.p + first}, bias.p + first, y + r * row, mean + r, var + r);
+        k.rows({1, row, g.centred, g.eps, from, weight.p + first}, bias.p + first, y + r * row, mean + r, var + r);
         continue;
       }
-      k.moments({1, 1, row, 0}, from, centred, mean + r, var + r);
+      k.moments({1, 1, row, 0}, from, g.centred, mean + r, var + r);
+      double inverse;
+      k.inverse(1, var + r, g.eps, &inverse);
       T means[kPlaneColumns], factors[kPlaneColumns];
-      for (int64_t i = 0; i < kPlaneColumns; ++i) {
-        means[i] = mean[r];
-        factors[i] = static_cast<T>(inverse_deviation(static_cast<double>(var[r]), eps));
-      }
+      spread(mean[r], channels, means);
+      spread(static_cast<T>(inverse), channels, factors);
       over_group(channels, z.s, [&](int64_t c, int64_t, const Planes& planes) {
         k.scale(planes, from + c * z.s, means, factors, weight.p + first + c, bias.p + first + c,
                 y + r * row + c * z.s);
@@ -292,15 +328,14 @@ void group_norm(const OpCall& call) {
 
 // One row (a group of a batch element) backward; adds to the gradients of its channels' weight and bias.
 template <class T>
-void group_back(const Backward<T>& b, int64_t r, int64_t channels, int64_t first, bool centred, double eps, T* dx,
-                T* dweight, T* dbias) {
+void group_back(const Backward<T>& b, const Groups& g, int64_t r, int64_t first, T* dx, T* dweight, T* dbias) {
   const NormKernels<T>& k = kernels().of<T>().normalize;
-  const int64_t s = b.z.s, row = channels * s;
+  const int64_t s = g.z.s, row = g.row(), channels = g.channels();
   const T *dy = b.dy.p + r * row, *x = b.x.p + r * row, *w = b.weight.p + first;
-  const double factor = inverse_deviation(static_cast<double>(b.var.p[r]), eps);
-  double e = 0, ex = 0, sums[2 * kPlaneColumns];
+  double e = 0, ex = 0, factor, sums[2 * kPlaneColumns];
+  k.inverse(1, b.var.p + r, g.eps, &factor);
   T mean[kPlaneColumns], kd[kPlaneColumns], kx[kPlaneColumns], k1[kPlaneColumns];
-  for (T& m : mean) m = centred ? b.mean.p[r] : T(0);
+  spread(g.centred ? b.mean.p[r] : T(0), channels, mean);
   over_group(channels, s, [&](int64_t c, int64_t n, const Planes& planes) {
     k.sums(planes, dy + c * s, x + c * s, mean, sums);
     for (int64_t i = 0; i < n; ++i) {
@@ -310,9 +345,10 @@ void group_back(const Backward<T>& b, int64_t r, int64_t channels, int64_t first
       dbias[c + i] += static_cast<T>(sums[i]);
     }
   });
-  const NormBack back = norm_back(static_cast<double>(row), centred, factor, e, ex, static_cast<double>(b.dmean.p[r]),
+  const NormBack back = norm_back(static_cast<double>(row), g.centred, factor, e, ex, static_cast<double>(b.dmean.p[r]),
                                   static_cast<double>(b.dvar.p[r]));
-  for (int64_t i = 0; i < kPlaneColumns; ++i) kx[i] = static_cast<T>(back.b), k1[i] = static_cast<T>(back.c);
+  spread(static_cast<T>(back.b), channels, kx);
+  spread(static_cast<T>(back.c), channels, k1);
   over_group(channels, s, [&](int64_t c, int64_t n, const Planes& planes) {
     for (int64_t i = 0; i < n; ++i) kd[i] = static_cast<T>(factor * static_cast<double>(w[c + i]));
     k.back(planes, dy + c * s, x + c * s, mean, kd, kx, k1, dx + r * row + c * s);
@@ -321,11 +357,10 @@ void group_back(const Backward<T>& b, int64_t r, int64_t channels, int64_t first
 
 template <class T>
 void group_norm_backward(const OpCall& call) {
-  const Backward<T> b(call);
-  const Sizes& z = b.z;
-  const int64_t groups = call.attributes.ints[0], channels = z.c / groups, row = channels * z.s;
-  const bool centred = call.attributes.ints[1] != 0;
-  const double eps = call.attributes.reals[0];
+  const Groups g(*call.in[1], call.attributes);
+  const Backward<T> b(call, g.z);
+  const Sizes& z = g.z;
+  const int64_t channels = g.channels(), row = g.row();
   for (int i = 1; i < 3; ++i) fill(call.out[i], T(0));
   if (z.all() == 0) return;
   const NormKernels<T>& k = kernels().of<T>().normalize;
@@ -338,16 +373,16 @@ void group_norm_backward(const OpCall& call) {
     T *dweight = partial.get() + 2 * z.c * t, *dbias = dweight + z.c;
     const int64_t low = t * per_block, high = low + per_block < z.n ? low + per_block : z.n;
     const auto rows = [&](int64_t r, int64_t count, int64_t first) {
-      k.rows_back({count, row, centred, eps, b.x.p + r * row, b.weight.p + first}, b.dy.p + r * row, b.mean.p + r,
+      k.rows_back({count, row, g.centred, g.eps, b.x.p + r * row, b.weight.p + first}, b.dy.p + r * row, b.mean.p + r,
                   b.var.p + r, b.dmean.p + r, b.dvar.p + r, dx + r * row, dweight + first, dbias + first);
     };
-    if (z.s == 1 && groups == 1) return rows(low, high - low, 0);
-    for (int64_t r = low * groups; r < high * groups; ++r) {
-      const int64_t first = r % groups * channels;
+    if (z.s == 1 && g.groups == 1) return rows(low, high - low, 0);
+    for (int64_t r = low * g.groups; r < high * g.groups; ++r) {
+      const int64_t first = r % g.groups * channels;
       if (z.s == 1)
         rows(r, 1, first);
       else
-        group_back(b, r, channels, first, centred, eps, dx, dweight + first, dbias + first);
+        group_back(b, g, r, first, dx, dweight + first, dbias + first);
     }
   };
   if (z.all() < 2 * kTask)
@@ -384,11 +419,13 @@ template <class T>
 void move_towards(const Array& running, const Array& now, double factor, double share) {
   T* to = running.ptr<T>();
   const T* from = now.ptr<T>();
-  for (int64_t c = 0; c < running.shape[0]; ++c) {
-    T& r = to[c * running.strides[0]];
-    r = static_cast<T>((1 - share) * static_cast<double>(r) +
-                       share * factor * static_cast<double>(from[c * now.strides[0]]));
-  }
+  const auto move = [=, n = running.shape[0]](int64_t a, int64_t b) __attribute__((always_inline)) {
+    for (int64_t c = 0; c < n; ++c)
+      to[c * a] = static_cast<T>((1 - share) * static_cast<double>(to[c * a]) +
+                                 share * factor * static_cast<double>(from[c * b]));
+  };
+  if (running.strides[0] == 1 && now.strides[0] == 1) return move(1, 1);
+  move(running.strides[0], now.strides[0]);
 }
 
 template <class T>

@@ -21,7 +21,9 @@ def _start(output: Any, gradient: Any, where: str) -> Tensor:
                                "without being told in which direction: reduce it (for example .sum()) or pass "
                                "gradient=")  # fmt: skip
         return _engine.tensor_from_array(np.ones(output.shape, output.dtype), True)
-    g = as_tensor(gradient).to(output.dtype)
+    g = as_tensor(gradient)
+    if g.dtype != output.dtype:
+        g = g.to(output.dtype)
     if g.shape != output.shape:
         raise ValueError(f"{where}: gradient has shape {g.shape} but the tensor has {output.shape}")
     return g

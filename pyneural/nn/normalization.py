@@ -36,7 +36,7 @@ class _Affine(Module):
 
 
 class _Running(_Affine):
-    """A layer with running statistics of its channels."""
+    """A layer with running statistics of its channels; the defaults are batch normalisation's."""
 
     _dims: tuple[int, ...]  # how many dimensions x may have
     running_mean: Tensor | None
@@ -46,12 +46,13 @@ class _Running(_Affine):
     def __init__(
         self,
         num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        dtype: Any,
-        bias: bool,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = _check_count(self._get_name(), "num_features", num_features)
@@ -89,19 +90,6 @@ class _Running(_Affine):
 
 
 class _BatchNorm(_Running):
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
-
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         own = self.training or self.running_mean is None or self.running_var is None
@@ -158,7 +146,7 @@ class _InstanceNorm(_Running):
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)

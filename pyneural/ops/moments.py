@@ -1,9 +1,10 @@
 """Normalisation by mean and variance: the primitives behind :mod:`.normalization`.
 
-They take x as (N, C, S) and give ``y, mean, var``. ``batch_norm`` has statistics (C,) of each channel, ``group_norm``
-statistics (N * groups,) of groups of channels of each batch element; uncentred, its mean is 0 and its variance the mean
-square. With ``h = (x - mean) / sqrt(var + eps)`` y is ``h * weight + bias``, both (C,). ``batch_norm_fixed`` takes the
-statistics of the channels as they are given.
+They give ``y, mean, var``. ``batch_norm`` takes x (N, C, ...) and has statistics (C,) of each channel. ``group_norm``
+takes dimensions ``begin`` to ``end`` of x as its channels, those before as its batch, those behind as places, and has
+statistics (batch * groups,) of groups of channels of each batch element; uncentred, its mean is 0 and its variance the
+mean square. With ``h = (x - mean) / sqrt(var + eps)`` y is ``h * weight + bias``, both of the channels' shape.
+``batch_norm_fixed`` takes the statistics of the channels as they are given.
 
 The gradient of x is one op in each case, with the gradients of weight and bias; it takes the gradients of mean and var as
 well, so that second derivatives can go through them.
@@ -11,6 +12,7 @@ well, so that second derivatives can go through them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,10 +31,14 @@ as_tensor = _engine.as_tensor
 
 
 class _Axes:
-    """x as (N, groups, channels of a group, S), and where its statistics and its channels lie in that."""
+    """x as (N, groups, channels of a group, S), and where its statistics and its channels lie in that.
 
-    def __init__(self, shape: tuple[int, ...], groups: int | None) -> None:
-        n, c, s = shape
+    ``split`` is (begin, end, groups), or None for the statistics of a batch.
+    """
+
+    def __init__(self, shape: tuple[int, ...], split: tuple[int, int, int] | None) -> None:
+        begin, end, groups = split or (1, 2, None)
+        n, c, s = (math.prod(part) for part in (shape[:begin], shape[begin:end], shape[end:]))
         per_batch = groups is None
         g = c if groups is None else groups
         self.full = (n, g, c // g if g else 0, s)
@@ -45,8 +51,8 @@ class _Axes:
 # ---- references ----
 
 
-def _reference(x: np.ndarray, weight: Any, bias: Any, groups: int | None, eps: float, centred: bool) -> tuple:
-    axes = _Axes(x.shape, groups)
+def _reference(x: np.ndarray, weight: Any, bias: Any, split: Any, eps: float, centred: bool) -> tuple:
+    axes = _Axes(x.shape, split)
     z = x.astype(np.longdouble).reshape(axes.full)
     mean = z.mean(axes.folded, keepdims=True) if centred else np.zeros(axes.statistics)
     var = np.square(z - mean).mean(axes.folded, keepdims=True)
@@ -59,11 +65,12 @@ def _reference(x: np.ndarray, weight: Any, bias: Any, groups: int | None, eps: f
 
 
 def _fixed_reference(x: np.ndarray, mean: Any, var: Any, weight: Any, bias: Any, eps: float) -> np.ndarray:
+    z = x.astype(np.longdouble).reshape(*x.shape[:2], math.prod(x.shape[2:]))
     m, v = (a.astype(np.longdouble)[:, None] for a in (mean, var))
-    y = (x - m) / np.sqrt(v + eps)
+    y = (z - m) / np.sqrt(v + eps)
     if weight is not None:
         y = y * weight[:, None]
-    return np.asarray(y if bias is None else y + bias[:, None]).astype(x.dtype)
+    return np.asarray(y if bias is None else y + bias[:, None]).reshape(x.shape).astype(x.dtype)
 
 
 def _backward_reference(
@@ -74,11 +81,11 @@ def _backward_reference(
     var: Any,
     dmean: Any,
     dvar: Any,
-    groups: int | None,
+    split: Any,
     eps: float,
     centred: bool,
 ) -> tuple:
-    axes = _Axes(x.shape, groups)
+    axes = _Axes(x.shape, split)
     g, z = (a.astype(np.longdouble).reshape(axes.full) for a in (dy, x))
     m, v, dm, dv = (
         np.zeros(axes.statistics) if a is None else a.astype(np.longdouble).reshape(axes.statistics)
@@ -94,7 +101,8 @@ def _backward_reference(
     dx = r * (e - d * r**2 * average(e * d)) + 2 * dv * d / axes.count
     if centred:
         dx = dx - r * average(e) + dm / axes.count
-    dweight, dbias = ((a).sum((0, 3)).reshape(-1) for a in (g * d * r, g))
+    begin, end = split[:2] if split else (1, 2)
+    dweight, dbias = (a.sum((0, 3)).reshape(x.shape[begin:end]) for a in (g * d * r, g))
     return tuple([a.astype(x.dtype) for a in (dx.reshape(x.shape), dweight, dbias)])
 
 
@@ -106,7 +114,7 @@ def _or_zeros(g: Any, x: Tensor) -> Tensor:
 
 
 def _backward_gradients(
-    g: tuple, dy: Any, x: Any, weight: Any, mean: Any, var: Any, dmean: Any, dvar: Any, groups: int | None, eps: float,
+    g: tuple, dy: Any, x: Any, weight: Any, mean: Any, var: Any, dmean: Any, dvar: Any, split: Any, eps: float,
     centred: bool,
 ) -> tuple:  # fmt: skip
     """What the gradients g of dx, dweight and dbias are for each input of a backward op.
@@ -115,7 +123,7 @@ def _backward_gradients(
     elements, dx is r (e - sum(e) / n - h sum(e h) / n) + dmean / n + 2 dvar d / n; dweight and dbias are the sums of dy h
     and dy over a channel.
     """
-    axes, shape = _Axes(x.shape, groups), x.shape
+    axes, shape = _Axes(x.shape, split), x.shape
     n = axes.count
     u, dy, x = (reshape(a, axes.full) for a in (_or_zeros(g[0], x), dy, x))
     gw, gb = (None if a is None else reshape(a, axes.channels) for a in g[1:])
@@ -161,6 +169,7 @@ def _backward_gradients(
 
 
 _INPUTS = "dy x weight mean var dmean dvar"
+_GROUPED = "begin end groups centred eps"
 _FORMULA = {
     "x": r"\frac{w}{\sqrt{v + \epsilon}} (g - \overline{g} - h\,\overline{g h})",
     "weight": r"\sum g\,h",
@@ -175,48 +184,69 @@ _BACKWARD_FORMULA = {
 # ---- samples ----
 
 _SHAPES = (
-    (2, 3, 4), (5, 3, 1), (1, 2, 7), (3, 1, 17), (2, 6, 16), (7, 4, 15), (1, 4, 33), (300, 3, 2), (2, 130, 1), (65, 33, 3),
-    (3, 2, 4100), (64, 20, 81), (130, 70, 1), (2, 12, 1030),
+    (2, 3, 4), (5, 3), (1, 2, 7), (3, 1, 17), (2, 6, 4, 4), (7, 4, 5, 3), (1, 4, 33), (300, 3, 2), (2, 130), (65, 33, 3),
+    (3, 2, 4100), (64, 20, 81), (130, 70), (2, 12, 10, 103), (9, 2, 3, 1, 2, 5),
 )  # fmt: skip
+# Shapes with their channels' dimensions for group_norm, beside (1, 2).
+_SPLITS = (((33,), 0, 1), ((4, 3, 65), 2, 3), ((19, 2, 10), 1, 3), ((2, 3, 4, 5), 2, 3), ((3, 1, 1500), 2, 3))
+
+
+def _splits(n: int) -> list[tuple[int, int, int]]:
+    return [(1, 2, k) for k in (1, 3, n) if n % k == 0]
+
+
+def _cases(grouped: bool) -> list[tuple[tuple[int, ...], Any]]:
+    """Shapes, each with None or with (begin, end, groups)."""
+    if not grouped:
+        return [(shape, None) for shape in _SHAPES]
+    cases: list[tuple[tuple[int, ...], Any]] = [
+        (shape, split) for i, shape in enumerate(_SHAPES) for split in _splits(shape[1])[: 1 + (i > 0) * 2]
+    ]
+    return cases + [(shape, (begin, end, 1)) for shape, begin, end in _SPLITS]
 
 
 def _samples(make: Any, grouped: bool, backward: bool) -> list[tuple]:
     samples = []
-    for i, (n, c, s) in enumerate(_SHAPES):
-        for groups in [k for k in (1, 3, c) if c % k == 0][: 1 + (i > 0) * 2] if grouped else [None]:
-            if (s if groups else n * s) * c // (groups or c) == 1:
-                continue  # a single value
-            x, weight = make(n, c, s), make(c) if i % 3 else None
-            rest = (1e-3,) if groups is None else (groups, i % 4 != 3, 1e-3)
-            k = c if groups is None else n * groups
-            if backward:
-                dmean, dvar = make(k) if i % 4 else None, make(k) if i % 5 else None
-                samples.append((make(n, c, s), x, weight, make(k), make.positive(k), dmean, dvar, *rest))
-            else:
-                samples.append((x, weight, make(c) if i % 2 else None, *rest))
+    for i, (shape, split) in enumerate(_cases(grouped)):
+        axes = _Axes(shape, split)
+        if axes.count == 1:
+            continue  # a single value
+        begin, end = split[:2] if split else (1, 2)
+        of_weight, k = shape[begin:end], math.prod(axes.statistics)
+        x, weight = make(*shape), make(*of_weight) if i % 3 else None
+        rest = (*split, i % 4 != 3, 1e-3) if split else (1e-3,)
+        if backward:
+            dmean, dvar = make(k) if i % 4 else None, make(k) if i % 5 else None
+            samples.append((make(*shape), x, weight, make(k), make.positive(k), dmean, dvar, *rest))
+        else:
+            samples.append((x, weight, make(*of_weight) if i % 2 else None, *rest))
     return samples
 
 
 def _errors(make: Any, grouped: bool) -> list[tuple]:
-    rest: tuple = (2, True, 1e-5) if grouped else (1e-5,)
+    rest: tuple = (1, 2, 2, True, 1e-5) if grouped else (1e-5,)
+    x = make(2, 4, 3)
     errors: list[tuple] = [
-        ((make(2, 4), None, None, *rest), ValueError, r"x must be \(N, C, S\), got \(2, 4\)"),
-        ((make(2, 4, 3), make(3), None, *rest), ValueError, r"weight has shape \(3,\) but x needs \(4,\)"),
-        ((make(2, 4, 3), None, make(4, 1), *rest), ValueError, r"bias has shape \(4, 1\)"),
+        ((x, make(3), None, *rest), ValueError, r"weight has shape \(3,\) but x, of shape \(2, 4, 3\), needs \(4,\)"),
+        ((x, None, make(4, 1), *rest), ValueError, r"bias has shape \(4, 1\)"),
     ]
-    if grouped:
-        errors.append(((make(2, 4, 3), None, None, 3, True, 1e-5), ValueError, "groups is 3 but must divide the 4"))
-    return errors
+    if not grouped:
+        return [((make(4), None, None, *rest), ValueError, r"x must be \(N, C, \.\.\.\), got \(4,\)"), *errors]
+    return [
+        ((x, None, None, 1, 2, 3, True, 1e-5), ValueError, "groups is 3 but must divide the 4"),
+        ((x, None, None, 2, 4, 1, True, 1e-5), ValueError, r"channels are dimensions 2 to 4 but x is \(2, 4, 3\)"),
+        *errors,
+    ]
 
 
 def _backward_errors(make: Any, grouped: bool) -> list[tuple]:
-    rest: tuple = (1, True, 1e-5) if grouped else (1e-5,)
+    rest: tuple = (1, 2, 1, True, 1e-5) if grouped else (1e-5,)
     k = 2 if grouped else 4
     x, v = make(2, 4, 3), [make(k) for _ in range(4)]
     return [
         ((make(2, 4), x, None, *v, *rest), ValueError, r"x is \(2, 4, 3\), so the gradient of y is, too; got \(2, 4\)"),
         ((x, x, make(3), *v, *rest), ValueError, r"weight has shape \(3,\)"),
-        ((x, x, None, v[0], make(3), *v[2:], *rest), ValueError, rf"var has shape \(3,\) but x needs \({k},\)"),
+        ((x, x, None, v[0], make(3), *v[2:], *rest), ValueError, rf"var has shape \(3,\) but x, .* needs \({k},\)"),
     ]
 
 
@@ -258,15 +288,17 @@ batch_norm_backward: Any = op(
     tolerance=512,  # of sums of many terms that nearly cancel
 )
 
-#: ``group_norm(x, weight, bias, groups, centred, eps)``
+#: ``group_norm(x, weight, bias, begin, end, groups, centred, eps)``
 group_norm: Any = op(
     "group_norm",
     "x weight? bias?",
-    attributes="groups centred eps",
-    reference=lambda x, weight, bias, groups, centred, eps: _reference(x, weight, bias, groups, eps, centred),
+    attributes=_GROUPED,
+    reference=lambda x, weight, bias, begin, end, groups, centred, eps: _reference(
+        x, weight, bias, (begin, end, groups), eps, centred
+    ),
     gradient={
-        "x weight bias": lambda x, weight, y1, y2, groups, centred, eps, g0=None, g1=None, g2=None: group_norm_backward(
-            _or_zeros(g0, x), x, weight, y1, y2, g1, g2, groups, centred, eps
+        "x weight bias": lambda x, weight, y1, y2, begin, end, groups, centred, eps, g0=None, g1=None, g2=None: (
+            group_norm_backward(_or_zeros(g0, x), x, weight, y1, y2, g1, g2, begin, end, groups, centred, eps)
         )
     },
     formula=_FORMULA,
@@ -275,17 +307,17 @@ group_norm: Any = op(
     tolerance=32,
 )
 
-#: ``group_norm_backward(dy, x, weight, mean, var, dmean, dvar, groups, centred, eps)``
+#: ``group_norm_backward(dy, x, weight, mean, var, dmean, dvar, begin, end, groups, centred, eps)``
 group_norm_backward: Any = op(
     "group_norm_backward",
     "dy x weight? mean var dmean? dvar?",
-    attributes="groups centred eps",
-    reference=lambda dy, x, weight, mean, var, dmean, dvar, groups, centred, eps: _backward_reference(
-        dy, x, weight, mean, var, dmean, dvar, groups, eps, centred
+    attributes=_GROUPED,
+    reference=lambda dy, x, weight, mean, var, dmean, dvar, begin, end, groups, centred, eps: _backward_reference(
+        dy, x, weight, mean, var, dmean, dvar, (begin, end, groups), eps, centred
     ),
     gradient={
-        _INPUTS: lambda dy, x, weight, mean, var, dmean, dvar, groups, centred, eps, g0=None, g1=None, g2=None: (
-            _backward_gradients((g0, g1, g2), dy, x, weight, mean, var, dmean, dvar, groups, eps, centred)
+        _INPUTS: lambda dy, x, weight, mean, var, dmean, dvar, begin, end, groups, centred, eps, g0=None, g1=None, g2=None: (
+            _backward_gradients((g0, g1, g2), dy, x, weight, mean, var, dmean, dvar, (begin, end, groups), eps, centred)
         )
     },
     formula=_BACKWARD_FORMULA,
@@ -296,9 +328,10 @@ group_norm_backward: Any = op(
 
 
 def _fixed_gradients(g: Tensor, x: Tensor, mean: Tensor, var: Tensor, weight: Any, eps: float) -> tuple:
-    m, r = (reshape(a, (-1, 1)) for a in (mean, rsqrt(var + eps)))
-    factor = r if weight is None else r * reshape(weight, (-1, 1))
-    of_bias, of_weight = (fold_sum(a, (0, 2), False) for a in (g, g * ((x - m) * r)))
+    channels = (-1, *[1] * (x.ndim - 2))
+    m, r = (reshape(a, channels) for a in (mean, rsqrt(var + eps)))
+    factor = r if weight is None else r * reshape(weight, channels)
+    of_bias, of_weight = (fold_sum(a, (0, *range(2, x.ndim)), False) for a in (g, g * ((x - m) * r)))
     factors, ratios = (reshape(a, mean.shape) for a in (factor, factor * r * -0.5))
     return g * factor, -factors * of_bias, ratios * of_weight, None if weight is None else of_weight, of_bias
 
@@ -318,12 +351,16 @@ batch_norm_fixed: Any = op(
         "bias": r"\sum g",
     },
     samples=lambda make: [
-        (make(n, c, s), make(c), make.positive(c), make(c) if i % 3 else None, make(c) if i % 2 else None, 1e-3)
-        for i, (n, c, s) in enumerate((*_SHAPES, (0, 3, 2)))
+        (make(n, c, *s), make(c), make.positive(c), make(c) if i % 3 else None, make(c) if i % 2 else None, 1e-3)
+        for i, (n, c, *s) in enumerate((*_SHAPES, (0, 3, 2)))
     ],
     errors=lambda make: [
-        ((make(2, 4), make(4), make(4), None, None, 1e-5), ValueError, r"x must be \(N, C, S\), got \(2, 4\)"),
-        ((make(2, 4, 3), make(4), make(3), None, None, 1e-5), ValueError, r"var has shape \(3,\) but x needs \(4,\)"),
+        ((make(4), make(4), make(4), None, None, 1e-5), ValueError, r"x must be \(N, C, \.\.\.\), got \(4,\)"),
+        (
+            (make(2, 4, 3), make(4), make(3), None, None, 1e-5),
+            ValueError,
+            r"var has shape \(3,\) but x, .* needs \(4,\)",
+        ),
     ],
     tolerance=32,
 )

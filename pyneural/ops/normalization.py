@@ -29,7 +29,8 @@ def _update(
     running_mean: Tensor, running_var: Tensor, batches: Any, mean: Tensor, var: Tensor, momentum: float | None, n: int
 ) -> None:
     """Moves running statistics towards those of a batch of n values per channel, in place; counts the batch."""
-    mean, var = (to(a.detach(), running_mean.dtype) for a in (mean, var))
+    if mean.dtype != running_mean.dtype:
+        mean, var = (to(a.detach(), running_mean.dtype) for a in (mean, var))
     share = 0.0 if momentum is None else float(momentum)
     moments.update_running_(running_mean, running_var, batches, mean, var, n, momentum is None, share)
 
@@ -37,26 +38,26 @@ def _update(
 # ---- arguments ----
 
 
-def _planes(name: str, x: Any, least: int) -> tuple[Tensor, Tensor]:
-    """x, and x as (N, C, S).
+def _checked(
+    name: str, x: Any, least: int, weight: Any = None, bias: Any = None, running_mean: Any = None,
+    running_var: Any = None,
+) -> tuple[Tensor, tuple[int, ...]]:  # fmt: skip
+    """x as a tensor, and its shape.
 
     Raises:
-        ValueError: x has too few dimensions.
+        ValueError: x has too few dimensions, or one of the others is not (C,).
     """
     x = as_tensor(x, name)
-    if x.ndim < least:
+    shape = x.shape
+    if len(shape) < least:
         axes = "batch and channels" if least == 2 else "batch, channels and at least one spatial"
-        raise ValueError(f"{name}: x must have {least} dimensions or more ({axes}), but its shape is {x.shape}")
-    return x, reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
-
-
-def _check_vectors(name: str, channels: int, x: Tensor, **vectors: Any) -> None:
-    for what, v in vectors.items():
-        if v is not None and v.shape != (channels,):
-            raise ValueError(
-                f"{name}: {what} has shape {v.shape} but x has {channels} channels, so it must be ({channels},) "
-                f"(x is {x.shape})"
-            )
+        raise ValueError(f"{name}: x must have {least} dimensions or more ({axes}), but its shape is {shape}")
+    wanted = shape[1:2]
+    for what, v in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if v is not None and v.shape != wanted:
+            raise ValueError(f"{name}: {what} has shape {v.shape} but x has {shape[1]} channels, so it must be {wanted} "
+                             f"(x is {shape})")  # fmt: skip
+    return x, shape
 
 
 def _check_running(name: str, running_mean: Any, running_var: Any, needed: bool, why: str) -> None:
@@ -163,20 +164,18 @@ def batch_norm_counting(
 ) -> Tensor:  # fmt: skip
     """The same with a counter of batches (int64, no dimensions), which is raised first. With momentum None the running
     statistics are the mean over all batches so far."""
-    x, planes = _planes("batch_norm", x, 2)
+    x, shape = _checked("batch_norm", x, 2, weight, bias, running_mean, running_var)
     _check_running("batch_norm", running_mean, running_var, not training, "training=False")
-    _check_vectors("batch_norm", x.shape[1], x, running_mean=running_mean, running_var=running_var, weight=weight,
-                   bias=bias)  # fmt: skip
     eps = _check_eps("batch_norm", eps, training)
     if not training:
-        return reshape(moments.batch_norm_fixed(planes, running_mean, running_var, weight, bias, eps), x.shape)
-    n = planes.shape[0] * planes.shape[2]
+        return moments.batch_norm_fixed(x, running_mean, running_var, weight, bias, eps)
+    n = shape[0] * math.prod(shape[2:])
     if n == 1:
-        raise ValueError(f"batch_norm: needs more than 1 value per channel when training, but x is {x.shape}")
-    y, mean, var = moments.batch_norm(planes, weight, bias, eps)
+        raise ValueError(f"batch_norm: needs more than 1 value per channel when training, but x is {shape}")
+    y, mean, var = moments.batch_norm(x, weight, bias, eps)
     if running_mean is not None and n:
         _update(running_mean, running_var, batches, mean, var, momentum, n)
-    return reshape(y, x.shape)
+    return y
 
 
 def _group_norm_reference(x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> np.ndarray:
@@ -218,15 +217,13 @@ def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None,
     Raises:
         ValueError: Shapes misfit, the groups do not divide C, or x is a single group of one value.
     """
-    x, planes = _planes("group_norm", x, 2)
-    channels = x.shape[1]
+    x, shape = _checked("group_norm", x, 2, weight, bias)
     groups = operator.index(num_groups)
-    if groups < 1 or channels % groups:
-        raise ValueError(f"group_norm: num_groups is {groups} but must divide the {channels} channels of x ({x.shape})")
-    _check_vectors("group_norm", channels, x, weight=weight, bias=bias)
-    if math.prod(x.shape) == groups:
-        raise ValueError(f"group_norm: needs more than 1 value per group, but x is {x.shape} in {groups} groups")
-    return reshape(moments.group_norm(planes, weight, bias, groups, True, float(eps))[0], x.shape)
+    if groups < 1 or shape[1] % groups:
+        raise ValueError(f"group_norm: num_groups is {groups} but must divide the {shape[1]} channels of x ({shape})")
+    if math.prod(shape) == groups:
+        raise ValueError(f"group_norm: needs more than 1 value per group, but x is {shape} in {groups} groups")
+    return moments.group_norm(x, weight, bias, 1, 2, groups, True, float(eps))[0]
 
 
 def _instance_norm_reference(
@@ -286,41 +283,42 @@ def instance_norm_counting(
     momentum: float | None, eps: float,
 ) -> Tensor:  # fmt: skip
     """The same with a counter of batches, as in :func:`batch_norm_counting`."""
-    x, planes = _planes("instance_norm", x, 3)
-    n, channels, places = planes.shape
+    x, shape = _checked("instance_norm", x, 3, weight, bias, running_mean, running_var)
     _check_running("instance_norm", running_mean, running_var, not use_input_stats, "use_input_stats=False")
-    _check_vectors("instance_norm", channels, x, running_mean=running_mean, running_var=running_var, weight=weight,
-                   bias=bias)  # fmt: skip
     if not use_input_stats:
-        return reshape(moments.batch_norm_fixed(planes, running_mean, running_var, weight, bias, float(eps)), x.shape)
+        return moments.batch_norm_fixed(x, running_mean, running_var, weight, bias, float(eps))
+    places = math.prod(shape[2:])
     if places == 1:
-        raise ValueError(f"instance_norm: needs more than 1 spatial element, but x is {x.shape}")
-    y, mean, var = moments.group_norm(planes, weight, bias, channels, True, float(eps))
-    if running_mean is not None and math.prod(planes.shape):
-        rows = (n, channels)
+        raise ValueError(f"instance_norm: needs more than 1 spatial element, but x is {shape}")
+    y, mean, var = moments.group_norm(x, weight, bias, 1, 2, max(shape[1], 1), True, float(eps))
+    if running_mean is not None and 0 not in shape:
+        rows = shape[:2]
         _update(running_mean, running_var, batches, fold_mean(reshape(mean, rows), (0,), False),
                 fold_mean(reshape(var, rows), (0,), False), momentum, places)  # fmt: skip
-    return reshape(y, x.shape)
+    return y
 
 
-def _as_rows(name: str, x: Any, normalized_shape: Any, weight: Any, bias: Any) -> tuple[Tensor, Tensor, list[Any]]:
-    """x, x as (rows, D, 1), and weight and bias as (D,).
+def _group_of_last(
+    name: str, x: Any, normalized_shape: Any, weight: Any, bias: Any, centred: bool, eps: float | None
+) -> Tensor:
+    """x with each group of its last dimensions normalised.
 
     Raises:
         ValueError: The last dimensions of x are others than ``normalized_shape``, or those of weight or bias are.
     """
     x = as_tensor(x, name)
-    shape = shape_of(normalized_shape)
+    shape, sizes = shape_of(normalized_shape), x.shape
+    begin = len(sizes) - len(shape)
     if not shape:
         raise ValueError(f"{name}: normalized_shape must have at least one dimension, got {normalized_shape!r}")
-    if x.shape[-len(shape) :] != shape:
-        raise ValueError(f"{name}: normalized_shape is {shape} but x ends otherwise (x is {x.shape})")
+    if begin < 0 or sizes[begin:] != shape:
+        raise ValueError(f"{name}: normalized_shape is {shape} but x ends otherwise (x is {sizes})")
     for what, v in (("weight", weight), ("bias", bias)):
         if v is not None and v.shape != shape:
             raise ValueError(f"{name}: {what} has shape {v.shape} but normalized_shape is {shape}")
-    size = math.prod(shape)
-    rows = reshape(x, (math.prod(x.shape[: x.ndim - len(shape)]), size, 1))
-    return x, rows, [None if v is None else reshape(v, (size,)) for v in (weight, bias)]
+    if eps is None:
+        eps = np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps
+    return moments.group_norm(x, weight, bias, begin, len(sizes), 1, centred, float(eps))[0]
 
 
 def shape_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -374,8 +372,7 @@ def layer_norm(
     Raises:
         ValueError: Shapes misfit.
     """
-    x, rows, (weight, bias) = _as_rows("layer_norm", x, normalized_shape, weight, bias)
-    return reshape(moments.group_norm(rows, weight, bias, 1, True, float(eps))[0], x.shape)
+    return _group_of_last("layer_norm", x, normalized_shape, weight, bias, True, eps)
 
 
 def _rms_norm_reference(x: Any, shape: Any, weight: Any = None, eps: float | None = None) -> np.ndarray:
@@ -412,10 +409,7 @@ def rms_norm(x: Tensor, normalized_shape: int | Sequence[int], weight: Any = Non
     Raises:
         ValueError: Shapes misfit.
     """
-    x, rows, (weight, _) = _as_rows("rms_norm", x, normalized_shape, weight, None)
-    if eps is None:
-        eps = np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps
-    return reshape(moments.group_norm(rows, weight, None, 1, False, float(eps))[0], x.shape)
+    return _group_of_last("rms_norm", x, normalized_shape, weight, None, False, eps)
 
 
 def _local_response_reference(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> np.ndarray:
@@ -456,12 +450,12 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     Raises:
         ValueError: x has fewer than 3 dimensions, or size is below 1.
     """
-    x, planes = _planes("local_response_norm", x, 3)
+    x, shape = _checked("local_response_norm", x, 3)
     size = operator.index(size)
     if size < 1:
         raise ValueError(f"local_response_norm: size is {size} but must be at least 1")
-    if math.prod(x.shape) == 0:
+    if math.prod(shape) == 0:
         return x
-    square = reshape(planes * planes, (x.shape[0], 1, *planes.shape[1:]))
+    square = reshape(x * x, (shape[0], 1, shape[1], math.prod(shape[2:])))
     mean = avg_pool2d(pad(square, (0, 0, size // 2, (size - 1) // 2)), (size, 1), 1)
-    return x / (reshape(mean, x.shape) * alpha + k) ** beta
+    return x / (reshape(mean, shape) * alpha + k) ** beta

@@ -62,7 +62,7 @@ inline void over(int64_t n, const F& f) {
 template <int Sums, class T, class F>
 inline void total(int64_t runs, int64_t n, const F& f, double* out) {
   constexpr int L = kLanes<T>, P = kParts<T>, C = 4 / Sums;
-  const int64_t together = n < kRowBlock ? kRowBlock / n : 1;
+  const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
   for (int s = 0; s < Sums; ++s) out[s] = 0;
   for (int64_t first = 0; first < runs; first += together) {
     const int64_t last = first + together < runs ? first + together : runs;
@@ -98,22 +98,38 @@ inline void total(int64_t runs, int64_t n, const F& f, double* out) {
   }
 }
 
+// Adds to sum[s] what the columns at j of `rows` rows come to: W vectors, the last of `lanes` elements.
+template <int Sums, int W, class T, class F>
+inline void column_strip(int64_t first, int64_t last, int64_t j, int lanes, const F& f, double (*sum)[kPlaneColumns]) {
+  constexpr int L = kLanes<T>;
+  V<T> a[W][Sums] = {};
+  for (int64_t r = first; r < last; ++r) {
+#pragma GCC unroll 4
+    for (int w = 0; w < W; ++w) f(r, j + w * L, w < W - 1 ? L : lanes, a[w]);
+  }
+#pragma GCC unroll 4
+  for (int w = 0; w < W; ++w) {
+#pragma GCC unroll 2
+    for (int s = 0; s < Sums; ++s) {
+      T part[L];
+      matmul::store<T>(part, a[w][s]);
+      for (int l = 0; l < L; ++l) sum[s][j + w * L + l] += static_cast<double>(part[l]);
+    }
+  }
+}
+
 // The same down the columns of channels side by side: out[s * channels + c].
 template <int Sums, class T, class F>
 inline void column_totals(const Planes& s, const F& f, double* out) {
+  constexpr int L = kLanes<T>, W = 4;
   const int64_t columns = s.channels * s.places;
   double sum[Sums][kPlaneColumns] = {};
   for (int64_t first = 0; first < s.rows; first += kColumnBlock) {
-    T part[Sums][kPlaneColumns] = {};
-    for (int64_t r = first; r < s.rows && r < first + kColumnBlock; ++r)
-      over<T>(columns, [&](int64_t j, int lanes) PN_LAMBDA {
-        V<T> a[Sums];
-        for (int k = 0; k < Sums; ++k) a[k] = matmul::load<T>(part[k] + j);
-        f(r, j, lanes, a);
-        for (int k = 0; k < Sums; ++k) matmul::store<T>(part[k] + j, a[k]);
-      });
-    for (int k = 0; k < Sums; ++k)
-      for (int64_t j = 0; j < columns; ++j) sum[k][j] += static_cast<double>(part[k][j]);
+    const int64_t last = first + kColumnBlock < s.rows ? first + kColumnBlock : s.rows;
+    int64_t j = 0;
+    for (; j + W * L <= columns; j += W * L) column_strip<Sums, W, T>(first, last, j, L, f, sum);
+    for (; j < columns; j += L)
+      column_strip<Sums, 1, T>(first, last, j, static_cast<int>(columns - j < L ? columns - j : L), f, sum);
   }
   for (int k = 0; k < Sums; ++k)
     for (int64_t c = 0; c < s.channels; ++c) {
@@ -130,19 +146,24 @@ inline void spread(const Planes& s, const T* from, T* to) {
     for (int64_t p = 0; p < s.places; ++p) to[c * s.places + p] = from[c];
 }
 
-// Mean and variance of runs of n elements.
 template <class T>
-void run_moments(int64_t runs, int64_t n, int64_t stride, const T* x, bool centred, T* mean, T* var) {
-  const double count = static_cast<double>(runs * n);
+void inverse(int64_t n, const T* var, double eps, double* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = 1 / sqrt_(static_cast<double>(var[i]) + eps);
+}
+
+// Of runs of n elements.
+template <class T>
+T run_mean(int64_t runs, int64_t n, int64_t stride, const T* x) {
   double sum;
-  *mean = 0;
-  if (centred) {
-    total<1, T>(
-        runs, n, [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(x + r * stride + i, lanes); },
-        &sum);
-    *mean = static_cast<T>(sum / count);
-  }
-  const V<T> m = all(*mean);
+  total<1, T>(
+      runs, n, [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(x + r * stride + i, lanes); },
+      &sum);
+  return static_cast<T>(sum / static_cast<double>(runs * n));
+}
+template <class T>
+T run_variance(int64_t runs, int64_t n, int64_t stride, const T* x, T mean) {
+  const V<T> m = all(mean);
+  double sum;
   total<1, T>(
       runs, n,
       [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
@@ -150,14 +171,16 @@ void run_moments(int64_t runs, int64_t n, int64_t stride, const T* x, bool centr
         a[0] = multiply_add(d, d, a[0]);
       },
       &sum);
-  *var = static_cast<T>(sum / count);
+  return static_cast<T>(sum / static_cast<double>(runs * n));
 }
 
 template <class T>
 void moments(const Planes& s, const T* x, bool centred, T* mean, T* var) {
   if (s.places >= kLongPlaces) {
-    for (int64_t c = 0; c < s.channels; ++c)
-      run_moments(s.rows, s.places, s.stride, x + c * s.places, centred, mean + c, var + c);
+    for (int64_t c = 0; c < s.channels; ++c) {
+      mean[c] = centred ? run_mean(s.rows, s.places, s.stride, x + c * s.places) : T(0);
+      var[c] = run_variance(s.rows, s.places, s.stride, x + c * s.places, mean[c]);
+    }
     return;
   }
   const double count = static_cast<double>(s.rows * s.places);
@@ -210,8 +233,9 @@ void sums(const Planes& s, const T* dy, const T* x, const T* mean, double* out) 
   column_totals<2, T>(s, Products<T, Each<T>>{dy, x, s.stride, {means}}, out);
 }
 
-template <class T, class M>
-inline void scale_row(int64_t n, const T* x, M mean, M factor, M weight, M bias, T* y) {
+// Statistics of kind M, weight and bias of kind W.
+template <class T, class M, class W>
+inline void scale_row(int64_t n, const T* x, M mean, M factor, W weight, W bias, T* y) {
   over<T>(n, [=](int64_t i, int lanes) PN_LAMBDA {
     const V<T> h = (get(x + i, lanes) - mean(i, lanes)) * factor(i, lanes);
     put(y + i, multiply_add(h, weight(i, lanes), bias(i, lanes)), lanes);
@@ -224,7 +248,7 @@ void scale(const Planes& s, const T* x, const T* mean, const T* factor, const T*
     for (int64_t c = 0; c < s.channels; ++c)
       for (int64_t r = 0; r < s.rows; ++r) {
         const int64_t at = r * s.stride + c * s.places;
-        scale_row<T, Same<T>>(s.places, x + at, {mean[c]}, {factor[c]}, {weight[c]}, {bias[c]}, y + at);
+        scale_row<T, Same<T>, Same<T>>(s.places, x + at, {mean[c]}, {factor[c]}, {weight[c]}, {bias[c]}, y + at);
       }
     return;
   }
@@ -232,8 +256,8 @@ void scale(const Planes& s, const T* x, const T* mean, const T* factor, const T*
   const T* constants[] = {mean, factor, weight, bias};
   for (int k = 0; k < 4; ++k) spread(s, constants[k], columns[k]);
   for (int64_t r = 0; r < s.rows; ++r)
-    scale_row<T, Each<T>>(s.channels * s.places, x + r * s.stride, {columns[0]}, {columns[1]}, {columns[2]},
-                          {columns[3]}, y + r * s.stride);
+    scale_row<T, Each<T>, Each<T>>(s.channels * s.places, x + r * s.stride, {columns[0]}, {columns[1]}, {columns[2]},
+                                   {columns[3]}, y + r * s.stride);
 }
 
 template <class T, class M>
@@ -262,45 +286,70 @@ void back(const Planes& s, const T* dy, const T* x, const T* mean, const T* a, c
                          {columns[2]}, {columns[3]}, dx + r * s.stride);
 }
 
+// Rows that go through each pass together, so that the end of one row's sum overlaps with the start of the next one's;
+// fewer if they are long, so that they stay in the L1 cache.
+constexpr int64_t kRowsTogether = 8;
+inline int64_t rows_together(int64_t n) {
+  const int64_t fit = kRowBlock / n;
+  return fit < 1 ? 1 : (fit < kRowsTogether ? fit : kRowsTogether);
+}
+
 template <class T>
 void rows(const NormRows<T>& s, const T* bias, T* y, T* mean, T* var) {
-  for (int64_t r = 0; r < s.rows; ++r) {
-    const T* x = s.x + r * s.n;
-    T* to = y + r * s.n;
-    const T *w = s.weight, *b = bias;
-    run_moments(int64_t{1}, s.n, int64_t{0}, x, s.centred, mean + r, var + r);
-    const V<T> m = all(mean[r]), factor = all(static_cast<T>(1 / sqrt_(static_cast<double>(var[r]) + s.eps)));
-    over<T>(s.n, [=](int64_t i, int lanes) PN_LAMBDA {
-      put(to + i, multiply_add((get(x + i, lanes) - m) * factor, get(w + i, lanes), get(b + i, lanes)), lanes);
-    });
+  const int64_t n = s.n, together = rows_together(n);
+  for (int64_t first = 0; first < s.rows; first += together) {
+    const int64_t last = first + together < s.rows ? first + together : s.rows;
+    double factors[kRowsTogether];
+    for (int64_t r = first; r < last; ++r) mean[r] = s.centred ? run_mean<T>(1, n, 0, s.x + r * n) : T(0);
+    for (int64_t r = first; r < last; ++r) var[r] = run_variance<T>(1, n, 0, s.x + r * n, mean[r]);
+    inverse(last - first, var + first, s.eps, factors);
+    for (int64_t r = first; r < last; ++r) {
+      const T factor = static_cast<T>(factors[r - first]);
+      scale_row<T, Same<T>, Each<T>>(n, s.x + r * n, {mean[r]}, {factor}, {s.weight}, {bias}, y + r * n);
+    }
   }
 }
 
 template <class T>
 void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, const T* dmean, const T* dvar, T* dx,
                T* dweight, T* dbias) {
-  for (int64_t r = 0; r < s.rows; ++r) {
-    const T *x = s.x + r * s.n, *g = dy + r * s.n, *w = s.weight;
-    T* to = dx + r * s.n;
-    const double factor = 1 / sqrt_(static_cast<double>(var[r]) + s.eps);
-    const V<T> m = all(s.centred ? mean[r] : T(0)), scale = all(static_cast<T>(factor));
-    double e[2];
-    total<2, T>(
-        1, s.n,
-        [=](int64_t, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-          const V<T> own = get(g + i, lanes) * get(w + i, lanes);
-          a[0] += own;
-          a[1] = multiply_add(own, get(x + i, lanes) - m, a[1]);
-        },
-        e);
-    const NormBack k = norm_back(static_cast<double>(s.n), s.centred, factor, e[0], e[1], static_cast<double>(dmean[r]),
-                                 static_cast<double>(dvar[r]));
-    const V<T> kb = all(static_cast<T>(k.b)), kc = all(static_cast<T>(k.c));
-    over<T>(s.n, [=](int64_t i, int lanes) PN_LAMBDA {
-      const V<T> d = get(x + i, lanes) - m, own = get(g + i, lanes);
-      put(to + i, multiply_add(get(w + i, lanes) * scale, own, multiply_add(kb, d, kc)), lanes);
-      put(dweight + i, multiply_add(own, d * scale, get(dweight + i, lanes)), lanes);
-      put(dbias + i, get(dbias + i, lanes) + own, lanes);
+  const int64_t n = s.n, together = rows_together(n);
+  const T* w = s.weight;
+  for (int64_t first = 0; first < s.rows; first += together) {
+    const int64_t count = first + together < s.rows ? together : s.rows - first;
+    const T *x = s.x + first * n, *g = dy + first * n;
+    T* to = dx + first * n;
+    double factors[kRowsTogether], sums[kRowsTogether][2];
+    T m[kRowsTogether], scale[kRowsTogether], kb[kRowsTogether], kc[kRowsTogether];
+    for (int64_t r = 0; r < count; ++r) {
+      m[r] = s.centred ? mean[first + r] : T(0);
+      const V<T> own_mean = all(m[r]);
+      total<2, T>(
+          1, n,
+          [=](int64_t, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
+            const V<T> e = get(g + r * n + i, lanes) * get(w + i, lanes);
+            a[0] += e;
+            a[1] = multiply_add(e, get(x + r * n + i, lanes) - own_mean, a[1]);
+          },
+          sums[r]);
+    }
+    inverse(count, var + first, s.eps, factors);
+    for (int64_t r = 0; r < count; ++r) {
+      const NormBack k = norm_back(static_cast<double>(n), s.centred, factors[r], sums[r][0], sums[r][1],
+                                   static_cast<double>(dmean[first + r]), static_cast<double>(dvar[first + r]));
+      scale[r] = static_cast<T>(factors[r]), kb[r] = static_cast<T>(k.b), kc[r] = static_cast<T>(k.c);
+    }
+    over<T>(n, [&](int64_t i, int lanes) PN_LAMBDA {
+      const V<T> weight = get(w + i, lanes);
+      V<T> of_weight = get(dweight + i, lanes), of_bias = get(dbias + i, lanes);
+      for (int64_t r = 0; r < count; ++r) {
+        const V<T> d = get(x + r * n + i, lanes) - m[r], own = get(g + r * n + i, lanes);
+        put(to + r * n + i, multiply_add(weight * scale[r], own, multiply_add(all(kb[r]), d, all(kc[r]))), lanes);
+        of_weight = multiply_add(own, d * scale[r], of_weight);
+        of_bias += own;
+      }
+      put(dweight + i, of_weight, lanes);
+      put(dbias + i, of_bias, lanes);
     });
   }
 }
@@ -309,7 +358,7 @@ void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, c
 
 template <class T>
 NormKernels<T> table() {
-  return {&moments<T>, &scale<T>, &sums<T>, &back<T>, &rows<T>, &rows_back<T>};
+  return {&moments<T>, &inverse<T>, &scale<T>, &sums<T>, &back<T>, &rows<T>, &rows_back<T>};
 }
 
 }  // namespace normalize
