@@ -22,6 +22,14 @@ struct NormRows {
   const T *x, *weight;
 };
 
+// What the gradients of channels of `count` elements are made from and go to.
+template <class T>
+struct NormChannels {
+  double count, eps;
+  const T *weight, *var, *dmean, *dvar;
+  T *dweight, *dbias;
+};
+
 template <class T>
 struct NormKernels {
   // mean[c] and the biased var[c] of each channel; mean 0 and the mean square unless centred.
@@ -32,6 +40,8 @@ struct NormKernels {
   void (*scale)(const Planes&, const T* x, const T* mean, const T* scale, const T* weight, const T* bias, T* y);
   // sums[c] = sum of dy, sums[channels + c] = sum of dy * (x - mean[c])
   void (*sums)(const Planes&, const T* dy, const T* x, const T* mean, double* sums);
+  // The coefficients a, b and c of back() from sums(), and the gradients of weight and bias.
+  void (*coefficients)(int64_t channels, const NormChannels<T>&, const double* sums, T* a, T* b, T* c);
   // dx = a[c] * dy + b[c] * (x - mean[c]) + c[c]
   void (*back)(const Planes&, const T* dy, const T* x, const T* mean, const T* a, const T* b, const T* c, T* dx);
   // y = (x - mean[r]) / sqrt(var[r] + eps) * weight + bias, with the statistics of each row
@@ -39,6 +49,8 @@ struct NormKernels {
   // The gradient of x for those of y, mean and var; those of weight and bias are added to dweight and dbias.
   void (*rows_back)(const NormRows<T>&, const T* dy, const T* mean, const T* var, const T* dmean, const T* dvar, T* dx,
                     T* dweight, T* dbias);
+  // running = (1 - share) * running + share * factor * now
+  void (*approach)(int64_t n, double share, double factor, const T* now, T* running);
 };
 
 // The coefficients of back() for a channel (or row) of `count` elements. e and ex: sums of e = dy * weight and of e *

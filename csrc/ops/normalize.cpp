@@ -17,7 +17,7 @@
 namespace pn {
 namespace {
 
-constexpr int64_t kTask = int64_t{1} << 14;  // elements per task
+constexpr int64_t kTask = int64_t{1} << 13;  // elements per task
 constexpr int64_t kRowBlocks = 64;           // partial sums of the gradients of weight and bias, at most
 
 // x as (batch, channels, places): dimensions [begin, end) are the channels.
@@ -261,21 +261,12 @@ void batch_norm_backward(const OpCall& call) {
   over_channels(z, [&](int64_t c, int64_t channels) {
     const Planes planes{z.n, channels, z.s, z.c * z.s};
     const T *dy = b.dy.p + c * z.s, *x = b.x.p + c * z.s;
-    double sums[2 * kPlaneColumns], inverse[kPlaneColumns];
+    double sums[2 * kPlaneColumns];
     T kx[kPlaneColumns], kd[kPlaneColumns], k1[kPlaneColumns];
     k.sums(planes, dy, x, b.mean.p + c, sums);
-    k.inverse(channels, b.var.p + c, eps, inverse);
-    for (int64_t i = 0; i < channels; ++i) {
-      const double w = static_cast<double>(b.weight.p[c + i]), e = sums[i], ex = sums[channels + i];
-      const double factor = inverse[i];
-      const NormBack back = norm_back(count, true, factor, w * e, w * ex, static_cast<double>(b.dmean.p[c + i]),
-                                      static_cast<double>(b.dvar.p[c + i]));
-      kd[i] = static_cast<T>(factor * w);
-      kx[i] = static_cast<T>(back.b);
-      k1[i] = static_cast<T>(back.c);
-      dweight[c + i] = static_cast<T>(factor * ex);
-      dbias[c + i] = static_cast<T>(e);
-    }
+    k.coefficients(channels,
+                   {count, eps, b.weight.p + c, b.var.p + c, b.dmean.p + c, b.dvar.p + c, dweight + c, dbias + c}, sums,
+                   kd, kx, k1);
     k.back(planes, dy, x, b.mean.p + c, kd, kx, k1, call.out[0].ptr<T>() + c * z.s);
   });
 }
@@ -361,8 +352,10 @@ void group_norm_backward(const OpCall& call) {
   const Backward<T> b(call, g.z);
   const Sizes& z = g.z;
   const int64_t channels = g.channels(), row = g.row();
-  for (int i = 1; i < 3; ++i) fill(call.out[i], T(0));
-  if (z.all() == 0) return;
+  if (z.all() == 0) {
+    for (int i = 1; i < 3; ++i) fill(call.out[i], T(0));
+    return;
+  }
   const NormKernels<T>& k = kernels().of<T>().normalize;
   T* dx = call.out[0].ptr<T>();
   // Blocks of batch elements: each sums the gradients of weight and bias for itself.
@@ -370,7 +363,7 @@ void group_norm_backward(const OpCall& call) {
   const int64_t per_block = wanted > least ? wanted : least, blocks = (z.n + per_block - 1) / per_block;
   std::unique_ptr<T[]> partial(new T[static_cast<size_t>(2 * z.c * blocks)]());
   const auto block = [&](int64_t t) {
-    T *dweight = partial.get() + 2 * z.c * t, *dbias = dweight + z.c;
+    T *dweight = partial.get() + z.c * t, *dbias = dweight + z.c * blocks;
     const int64_t low = t * per_block, high = low + per_block < z.n ? low + per_block : z.n;
     const auto rows = [&](int64_t r, int64_t count, int64_t first) {
       k.rows_back({count, row, g.centred, g.eps, b.x.p + r * row, b.weight.p + first}, b.dy.p + r * row, b.mean.p + r,
@@ -389,11 +382,8 @@ void group_norm_backward(const OpCall& call) {
     for (int64_t t = 0; t < blocks; ++t) block(t);
   else
     parallel_for(blocks, block);
-  for (int64_t t = 0; t < blocks; ++t)
-    for (int64_t c = 0; c < z.c; ++c) {
-      call.out[1].ptr<T>()[c] += partial[static_cast<size_t>(2 * z.c * t + c)];
-      call.out[2].ptr<T>()[c] += partial[static_cast<size_t>(2 * z.c * t + z.c + c)];
-    }
+  const auto total = kernels().of<T>().reduce.columns[static_cast<int>(Fold::sum)];
+  for (int i = 0; i < 2; ++i) total(blocks, z.c, z.c, partial.get() + i * z.c * blocks, call.out[1 + i].ptr<T>());
 }
 
 // ---- running statistics: running_mean, running_var, batches, mean, var; attributes (count, cumulative, momentum) ----
@@ -417,15 +407,12 @@ void infer_update(OpCall& call) {
 
 template <class T>
 void move_towards(const Array& running, const Array& now, double factor, double share) {
+  const NormKernels<T>& k = kernels().of<T>().normalize;
   T* to = running.ptr<T>();
   const T* from = now.ptr<T>();
-  const auto move = [=, n = running.shape[0]](int64_t a, int64_t b) __attribute__((always_inline)) {
-    for (int64_t c = 0; c < n; ++c)
-      to[c * a] = static_cast<T>((1 - share) * static_cast<double>(to[c * a]) +
-                                 share * factor * static_cast<double>(from[c * b]));
-  };
-  if (running.strides[0] == 1 && now.strides[0] == 1) return move(1, 1);
-  move(running.strides[0], now.strides[0]);
+  const int64_t n = running.shape[0], step = running.strides[0], from_step = now.strides[0];
+  if (n <= 1 || (step == 1 && from_step == 1)) return k.approach(n, share, factor, from, to);
+  for (int64_t c = 0; c < n; ++c) k.approach(1, share, factor, from + c * from_step, to + c * step);
 }
 
 template <class T>

@@ -107,14 +107,11 @@ inline void column_strip(int64_t first, int64_t last, int64_t j, int lanes, cons
 #pragma GCC unroll 4
     for (int w = 0; w < W; ++w) f(r, j + w * L, w < W - 1 ? L : lanes, a[w]);
   }
+  for (int s = 0; s < Sums; ++s) {
+    T part[W * L];
 #pragma GCC unroll 4
-  for (int w = 0; w < W; ++w) {
-#pragma GCC unroll 2
-    for (int s = 0; s < Sums; ++s) {
-      T part[L];
-      matmul::store<T>(part, a[w][s]);
-      for (int l = 0; l < L; ++l) sum[s][j + w * L + l] += static_cast<double>(part[l]);
-    }
+    for (int w = 0; w < W; ++w) matmul::store<T>(part + w * L, a[w][s]);
+    for (int l = 0; l < W * L; ++l) sum[s][j + l] += static_cast<double>(part[l]);
   }
 }
 
@@ -139,11 +136,13 @@ inline void column_totals(const Planes& s, const F& f, double* out) {
     }
 }
 
-// One value for each column.
+// One value for each column, in `room` unless `from` has that already.
 template <class T>
-inline void spread(const Planes& s, const T* from, T* to) {
+inline const T* spread(const Planes& s, const T* from, T* room) {
+  if (s.places == 1) return from;
   for (int64_t c = 0; c < s.channels; ++c)
-    for (int64_t p = 0; p < s.places; ++p) to[c * s.places + p] = from[c];
+    for (int64_t p = 0; p < s.places; ++p) room[c * s.places + p] = from[c];
+  return room;
 }
 
 template <class T>
@@ -187,13 +186,13 @@ void moments(const Planes& s, const T* x, bool centred, T* mean, T* var) {
   const int64_t stride = s.stride;
   double sums[kPlaneColumns];
   T means[kPlaneColumns] = {};
-  const T* m = means;
+  const T* m = means;  // zeros
   for (int64_t c = 0; c < s.channels; ++c) mean[c] = 0;
   if (centred) {
     column_totals<1, T>(
         s, [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(x + r * stride + j, lanes); }, sums);
     for (int64_t c = 0; c < s.channels; ++c) mean[c] = static_cast<T>(sums[c] / count);
-    spread(s, mean, means);
+    m = spread(s, mean, means);
   }
   column_totals<1, T>(
       s,
@@ -229,8 +228,7 @@ void sums(const Planes& s, const T* dy, const T* x, const T* mean, double* out) 
     return;
   }
   T means[kPlaneColumns];
-  spread(s, mean, means);
-  column_totals<2, T>(s, Products<T, Each<T>>{dy, x, s.stride, {means}}, out);
+  column_totals<2, T>(s, Products<T, Each<T>>{dy, x, s.stride, {spread(s, mean, means)}}, out);
 }
 
 // Statistics of kind M, weight and bias of kind W.
@@ -253,11 +251,11 @@ void scale(const Planes& s, const T* x, const T* mean, const T* factor, const T*
     return;
   }
   T columns[4][kPlaneColumns];
-  const T* constants[] = {mean, factor, weight, bias};
-  for (int k = 0; k < 4; ++k) spread(s, constants[k], columns[k]);
+  const T* k[] = {mean, factor, weight, bias};
+  for (int i = 0; i < 4; ++i) k[i] = spread(s, k[i], columns[i]);
   for (int64_t r = 0; r < s.rows; ++r)
-    scale_row<T, Each<T>, Each<T>>(s.channels * s.places, x + r * s.stride, {columns[0]}, {columns[1]}, {columns[2]},
-                                   {columns[3]}, y + r * s.stride);
+    scale_row<T, Each<T>, Each<T>>(s.channels * s.places, x + r * s.stride, {k[0]}, {k[1]}, {k[2]}, {k[3]},
+                                   y + r * s.stride);
 }
 
 template <class T, class M>
@@ -279,20 +277,40 @@ void back(const Planes& s, const T* dy, const T* x, const T* mean, const T* a, c
     return;
   }
   T columns[4][kPlaneColumns];
-  const T* constants[] = {mean, a, b, c};
-  for (int k = 0; k < 4; ++k) spread(s, constants[k], columns[k]);
+  const T* k[] = {mean, a, b, c};
+  for (int i = 0; i < 4; ++i) k[i] = spread(s, k[i], columns[i]);
   for (int64_t r = 0; r < s.rows; ++r)
-    back_row<T, Each<T>>(s.channels * s.places, dy + r * s.stride, x + r * s.stride, {columns[0]}, {columns[1]},
-                         {columns[2]}, {columns[3]}, dx + r * s.stride);
+    back_row<T, Each<T>>(s.channels * s.places, dy + r * s.stride, x + r * s.stride, {k[0]}, {k[1]}, {k[2]}, {k[3]},
+                         dx + r * s.stride);
 }
 
-// Rows that go through each pass together, so that the end of one row's sum overlaps with the start of the next one's;
-// fewer if they are long, so that they stay in the L1 cache.
-constexpr int64_t kRowsTogether = 8;
-inline int64_t rows_together(int64_t n) {
-  const int64_t fit = kRowBlock / n;
-  return fit < 1 ? 1 : (fit < kRowsTogether ? fit : kRowsTogether);
+template <class T>
+void coefficients(int64_t channels, const NormChannels<T>& s, const double* sums, T* __restrict a, T* __restrict b,
+                  T* __restrict c) {
+  T* __restrict dweight = s.dweight, * __restrict dbias = s.dbias;
+  for (int64_t i = 0; i < channels; ++i) {
+    const double w = static_cast<double>(s.weight[i]), e = sums[i], ex = sums[channels + i];
+    const double factor = 1 / sqrt_(static_cast<double>(s.var[i]) + s.eps);
+    const NormBack k = norm_back(s.count, true, factor, w * e, w * ex, static_cast<double>(s.dmean[i]),
+                                 static_cast<double>(s.dvar[i]));
+    a[i] = static_cast<T>(factor * w);
+    b[i] = static_cast<T>(k.b);
+    c[i] = static_cast<T>(k.c);
+    dweight[i] = static_cast<T>(factor * ex);
+    dbias[i] = static_cast<T>(e);
+  }
 }
+
+template <class T>
+void approach(int64_t n, double share, double factor, const T* now, T* running) {
+  for (int64_t i = 0; i < n; ++i)
+    running[i] =
+        static_cast<T>((1 - share) * static_cast<double>(running[i]) + share * factor * static_cast<double>(now[i]));
+}
+
+// Short rows go through each pass together, so that the end of one row's sum overlaps with the start of the next one's.
+constexpr int64_t kRowsTogether = 8, kShortRow = 256;
+inline int64_t rows_together(int64_t n) { return n <= kShortRow ? kRowsTogether : 1; }
 
 template <class T>
 void rows(const NormRows<T>& s, const T* bias, T* y, T* mean, T* var) {
@@ -358,7 +376,8 @@ void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, c
 
 template <class T>
 NormKernels<T> table() {
-  return {&moments<T>, &inverse<T>, &scale<T>, &sums<T>, &back<T>, &rows<T>, &rows_back<T>};
+  return {&moments<T>, &inverse<T>, &scale<T>,     &sums<T>,    &coefficients<T>,
+          &back<T>,    &rows<T>,    &rows_back<T>, &approach<T>};
 }
 
 }  // namespace normalize
