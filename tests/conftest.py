@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import error_sites
 import pytest
 
+import pyneural as pn
+
 pytest.raises = error_sites.raises  # notes what it catches, for test_error_texts.py
 
 # A shell starts what it puts in the background with SIGINT ignored; the tests press Ctrl-C.
@@ -23,6 +25,15 @@ def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
     os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def _restored_settings() -> Iterator[None]:
+    """A test may change the instruction set and the number of threads: they are put back."""
+    isa, threads = pn.current_isa(), pn.get_num_threads()
+    yield
+    pn.set_isa(isa)
+    pn.set_num_threads(threads)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -238,17 +238,13 @@ def test_roofs_keep_the_best_and_the_kernels_do_what_they_say():
     assert roofs.best[roofs.memory("read", 1e6)] > 0
     assert roofs.best[roofs.memory("copy", 1e6)] > 0
     x, y = np.arange(1003, dtype=np.float32), np.zeros(1003, np.float32)
-    before = pn.get_num_threads()
-    try:
-        for threads in (1, 3):
-            pn.set_num_threads(threads)
-            y[:] = 0
-            _kernels.copy_memory(x, y)
-            np.testing.assert_array_equal(x, y)
-            _kernels.read_memory(x)
-            assert _kernels.multiply_adds("float32", 10) % (10 * threads) == 0
-    finally:
-        pn.set_num_threads(before)
+    for threads in (1, 3):
+        pn.set_num_threads(threads)
+        y[:] = 0
+        _kernels.copy_memory(x, y)
+        np.testing.assert_array_equal(x, y)
+        _kernels.read_memory(x)
+        assert _kernels.multiply_adds("float32", 10) % (10 * threads) == 0
     with pytest.raises(ValueError, match="x has 1003 elements but y 2"):
         _kernels.copy_memory(x, y[:2])
     with pytest.raises(ValueError, match="float32 or float64, got int8"):

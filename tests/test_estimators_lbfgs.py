@@ -34,7 +34,9 @@ def gradient(e: MLPRegressor, x: np.ndarray, y: np.ndarray, alpha: float) -> flo
 def test_it_ends_where_the_gradient_vanishes() -> None:
     x, y = clouds()
     target = np.sin(x[:, 0]) + 0.1 * y
-    e = MLPRegressor((6,), activation="tanh", solver="lbfgs", alpha=0.1, tol=1e-4, max_iter=2000, random_state=0)
+    e = MLPRegressor(
+        hidden_layer_sizes=(6,), activation="tanh", solver="lbfgs", alpha=0.1, tol=1e-4, max_iter=2000, random_state=0
+    )
     e.fit(x, target)
     assert gradient(e, x, target, 0.1) <= 1e-4
     assert all(b <= a for a, b in itertools.pairwise(e.loss_curve_))
@@ -55,6 +57,35 @@ def test_the_loss_is_as_low_as_scikit_learns(weighted: bool) -> None:
     # Without a hidden layer the loss is convex: both end at its minimum.
     np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), atol=2e-4)
     assert ours.best_loss_ == pytest.approx(theirs.loss_, rel=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_poisson_regression_is_scikit_learns(weighted: bool) -> None:
+    network = pytest.importorskip("sklearn.neural_network")
+    x, y = clouds()
+    counts = np.random.default_rng(2).poisson(np.exp(0.5 * x[:, :2] + 0.3)).astype(float)
+    weights = 1.0 + y if weighted else None
+    settings: dict[str, Any] = {"hidden_layer_sizes": (), "solver": "lbfgs", "alpha": 1.0, "tol": 1e-7, "max_iter": 500}
+    ours = MLPRegressor("poisson", **settings, random_state=0).fit(x, counts, sample_weight=weights)
+    theirs = network.MLPRegressor("poisson", **settings, random_state=0).fit(x, counts, sample_weight=weights)
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x), rtol=1e-3)
+    assert ours.best_loss_ == pytest.approx(theirs.loss_, rel=1e-6)
+    assert ours.out_activation_ == theirs.out_activation_ == "exp"
+
+
+def test_poisson_regression_with_validation_data() -> None:
+    x, _ = clouds(200)
+    counts = np.random.default_rng(2).poisson(np.exp(x[:, 0])).astype(float)
+    e = MLPRegressor("poisson", (8,), random_state=0, learning_rate_init=0.01).fit(
+        x, counts, validation_data=(x[:50], counts[:50])
+    )
+    best = int(np.argmin(e.validation_loss_curve_))  # whose weights are restored
+    assert e.validation_scores_[best] == pytest.approx(e.score(x[:50], counts[:50]))
+    assert e.predict(x).min() > 0
+    with pytest.raises(ValueError, match="MLPRegressor: loss='poisson' wants y >= 0, but y holds -1"):
+        e.fit(x, counts - 1)
+    with pytest.raises(ValueError, match="loss='poisson' wants y >= 0"):
+        e.fit(x, counts, validation_data=(x, -1 - counts))
 
 
 def test_early_stopping_and_limits() -> None:

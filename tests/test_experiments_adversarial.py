@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experimenting import passing
 
-from pyneural.experiments import find
-from pyneural.experiments.frame import DataMissing, execute
 from pyneural.experiments.gan_mnist import adversaries, frechet, normal_images
 
 
 @pytest.mark.slow
 def test_quick_profile_passes(tmp_path):
-    try:
-        result = execute(find("gan-mnist"), profile="quick", out=tmp_path)
-    except DataMissing as missing:
-        pytest.skip(str(missing))
-    assert not result.get("error")
-    assert [c["name"] for c in result["checks"] if not c["passed"]] == []
-    assert result["passed"]
-    for figure in result["figures"]:
-        assert (tmp_path / "gan-mnist" / figure["file"]).stat().st_size > 0
-        assert (tmp_path / "gan-mnist" / figure["data"]).stat().st_size > 0
+    passing("gan-mnist", tmp_path)
 
 
 def test_distances():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experimenting import passing
 
 import pyneural as pn
 from pyneural import nn
 from pyneural.experiments import _fashion as fashion
-from pyneural.experiments import find
 from pyneural.experiments.autoencode_regenerate import half_loss
-from pyneural.experiments.frame import DataMissing, Images, execute
+from pyneural.experiments.frame import Images
 from pyneural.experiments.latent_features_classifier import accuracy, classify
 
 RNG = np.random.default_rng(0)
@@ -25,11 +25,7 @@ def never(*_):
 
 
 def test_first_ten(tmp_path):
-    try:
-        result = execute(find("fashion-first-ten"), profile="quick", out=tmp_path, threads=1)
-    except DataMissing as missing:
-        pytest.skip(str(missing))
-    assert result["passed"], result
+    result = passing("fashion-first-ten", tmp_path, threads=1)
     assert {f["file"] for f in result["figures"]} == {"first-ten.png", "class-means.png"}
 
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experimenting import passing
 
 from pyneural import plots
-from pyneural.experiments import find
 from pyneural.experiments._nodes import draw_graph
-from pyneural.experiments.frame import execute
 from pyneural.experiments.graph_transformer_classifier import NODES, best_rule, make_graph, share_right
 
 
 @pytest.mark.parametrize("id", ["graph-attention", "graph-transformer-classifier"])
 def test_quick_profile_passes(id, tmp_path):
-    result = execute(find(id), profile="quick", out=tmp_path, threads=1)
-    assert not result.get("error")
-    assert [c["name"] for c in result["checks"] if not c["passed"]] == []
-    assert result["passed"]
-    for figure in result["figures"]:
-        assert (tmp_path / id / figure["file"]).stat().st_size > 0
-        assert (tmp_path / id / figure["data"]).stat().st_size > 0
+    passing(id, tmp_path, threads=1)
 
 
 def test_graphs_are_as_they_are_described():

@@ -8,12 +8,13 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from experimenting import passing
 
-from pyneural.experiments import _digits, _judge, find
+from pyneural.experiments import _digits, _judge
 from pyneural.experiments._slips import slip
 from pyneural.experiments._symbolic import symbolic
 from pyneural.experiments.autodiff_autoencoder import LOSSES, constants, loss, start
-from pyneural.experiments.frame import DataMissing, execute, experiment
+from pyneural.experiments.frame import execute, experiment
 
 # What each source prints, by a part of the check's name; the number is as precise as the experiment computes it.
 PRINTED = {
@@ -36,18 +37,9 @@ PRINTED = {
 
 @pytest.mark.parametrize("id", PRINTED)
 def test_every_check_passes_and_no_printed_slip_does(id, tmp_path):
-    try:
-        result = execute(find(id), out=tmp_path, threads=1)
-    except DataMissing as missing:
-        pytest.skip(str(missing))
-    assert "error" not in result, result["error"]
-    assert [c for c in result["checks"] if not c["passed"]] == []
-    assert result["passed"]
+    result = passing(id, tmp_path, threads=1)
     assert result["tables"]
     assert result["figures"]
-    for figure in result["figures"]:
-        assert (tmp_path / id / figure["file"]).read_bytes().startswith(b"\x89PNG")
-        assert (tmp_path / id / figure["data"]).stat().st_size > 0
     slips = {c["name"]: c for c in result["checks"] if "printed" in c}
     for name, value in PRINTED[id].items():
         printed = slips[name]["printed"]
@@ -60,13 +52,7 @@ def test_every_check_passes_and_no_printed_slip_does(id, tmp_path):
 
 
 def test_autodiff_autoencoder(tmp_path):
-    try:
-        result = execute(find("autodiff-autoencoder"), out=tmp_path)
-    except DataMissing as missing:
-        pytest.skip(str(missing))
-    assert "error" not in result, result["error"]
-    assert [c for c in result["checks"] if not c["passed"]] == []
-    assert result["passed"]
+    passing("autodiff-autoencoder", tmp_path)
 
 
 def test_constants_of_the_autoencoder_are_its_losses():
@@ -116,11 +102,7 @@ def test_without_sympy_the_run_says_so_and_checks_the_numbers(id, tmp_path, monk
     with monkeypatch.context() as patch:
         if id == "gan-1d-optimal":  # its training is tested above
             patch.setattr(original("pyneural.experiments.gan_1d_optimal"), "learn", lambda e: None)
-        try:
-            result = execute(find(id), out=tmp_path)
-        except DataMissing as missing:
-            pytest.skip(str(missing))
-    assert result["passed"]
+        result = passing(id, tmp_path)
     assert not [c for c in result["checks"] if c["name"].startswith("symbolic")]
     assert [r["measured"] for r in result["reports"] if r["name"] == "symbolic checks"] == [
         "not made: SymPy is not installed; pip install 'pyneural[symbolic]'"

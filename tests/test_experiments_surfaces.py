@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experimenting import passing
 
 import pyneural as pn
-from pyneural.experiments import ae_convexity, ae_loss_slices, find, logistic_convexity, logistic_square_nonconvexity
-from pyneural.experiments.frame import execute
+from pyneural.experiments import ae_convexity, ae_loss_slices, logistic_convexity, logistic_square_nonconvexity
 
 PRINTED = {
     "logistic-square-nonconvexity": {"c = 1, s = 0.5: sign of q": -1},
@@ -17,9 +17,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("id", PRINTED)
 def test_every_check_passes(id, tmp_path):
-    result = execute(find(id), out=tmp_path)
-    assert "error" not in result, result["error"]
-    assert [c for c in result["checks"] if not c["passed"]] == []
+    result = passing(id, tmp_path)
     assert result["tables"]
     assert result["figures"]
     for figure in result["figures"]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from experimenting import passing
 
 from pyneural import plots
-from pyneural.experiments import find
-from pyneural.experiments.frame import execute
 from pyneural.experiments.svm_c_sweep import clouds
 
 FIGURES = {
@@ -21,9 +20,7 @@ FIGURES = {
 
 @pytest.mark.parametrize("id", FIGURES)
 def test_every_check_passes(id, tmp_path):
-    result = execute(find(id), profile="full" if id != "svm-c-sweep" else "quick", out=tmp_path)
-    assert "error" not in result, result["error"]
-    assert [c for c in result["checks"] if not c["passed"]] == []
+    result = passing(id, tmp_path, profile="full" if id != "svm-c-sweep" else "quick")
     assert [f["file"] for f in result["figures"]] == [f"{name}.png" for name in FIGURES[id]]
     for figure in result["figures"]:
         with np.load(tmp_path / id / figure["data"]) as arrays:

@@ -143,6 +143,8 @@ PIXELS = RNG.integers(0, 3, (2, 4, 5))
 LOSSES = {
     "mse": lambda F, t, r: ([X, T], lambda x, y: F.mse_loss(x, y, reduction=r)),
     "l1": lambda F, t, r: ([X, T], lambda x, y: F.l1_loss(x, y, reduction=r)),
+    "l1-weight": lambda F, t, r: ([X, T], lambda x, y: F.l1_loss(x, y, reduction=r, weight=t(np.abs(X)))),
+    "mse-weight": lambda F, t, r: ([X, T], lambda x, y: F.mse_loss(x, y, reduction=r, weight=t(np.abs(X)))),
     "smooth_l1": lambda F, t, r: ([X, T], lambda x, y: F.smooth_l1_loss(x, y, reduction=r, beta=2.0)),
     "smooth_l1-0": lambda F, t, r: ([X, T], lambda x, y: F.smooth_l1_loss(x, y, reduction=r, beta=0.0)),
     "huber": lambda F, t, r: ([X, T], lambda x, y: F.huber_loss(x, y, reduction=r, delta=1.5)),

@@ -38,31 +38,27 @@ def data(n: int, d: int, k: int, dtype: Any, offset: float = 100.0) -> tuple[np.
 @pytest.mark.parametrize("isa", pn.available_isas())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_pass_against_its_definition(isa: str, dtype: Any) -> None:
-    before = pn.current_isa()
     pn.set_isa(isa)
-    try:
-        for n, d, k in SHAPES:
-            x, c = data(n, d, k, dtype)
-            for weights in (None, np.random.default_rng(0).random(n)):
-                rows = KMeansRows(x, weights)
-                labels, sums, held = np.full(n, -1, np.int32), np.empty((k, d)), np.empty(k)
-                moved, inertia = rows.step(c, labels, sums, held)
-                distances = squares(x, c)
-                w = np.ones(n) if weights is None else weights
-                expected = np.zeros((k, d))
-                np.add.at(expected, distances.argmin(axis=1), w[:, None] * x)
-                assert moved == n
-                np.testing.assert_array_equal(labels, distances.argmin(axis=1))
-                np.testing.assert_allclose(sums, expected, rtol=1e-12)
-                np.testing.assert_allclose(held, np.bincount(labels, w, k), rtol=1e-12)
-                np.testing.assert_allclose(inertia, w @ distances.min(axis=1), rtol=1e-9, atol=1e-6)
-                again = np.empty(n, np.int32)
-                least = rows.assign(c, again, True)
-                np.testing.assert_array_equal(again, labels)
-                np.testing.assert_allclose(least, distances.min(axis=1), rtol=1e-12)
-                np.testing.assert_allclose(rows.distances(c), distances, rtol=1e-8 if dtype == np.float64 else 2e-4)
-    finally:
-        pn.set_isa(before)
+    for n, d, k in SHAPES:
+        x, c = data(n, d, k, dtype)
+        for weights in (None, np.random.default_rng(0).random(n)):
+            rows = KMeansRows(x, weights)
+            labels, sums, held = np.full(n, -1, np.int32), np.empty((k, d)), np.empty(k)
+            moved, inertia = rows.step(c, labels, sums, held)
+            distances = squares(x, c)
+            w = np.ones(n) if weights is None else weights
+            expected = np.zeros((k, d))
+            np.add.at(expected, distances.argmin(axis=1), w[:, None] * x)
+            assert moved == n
+            np.testing.assert_array_equal(labels, distances.argmin(axis=1))
+            np.testing.assert_allclose(sums, expected, rtol=1e-12)
+            np.testing.assert_allclose(held, np.bincount(labels, w, k), rtol=1e-12)
+            np.testing.assert_allclose(inertia, w @ distances.min(axis=1), rtol=1e-9, atol=1e-6)
+            again = np.empty(n, np.int32)
+            least = rows.assign(c, again, True)
+            np.testing.assert_array_equal(again, labels)
+            np.testing.assert_allclose(least, distances.min(axis=1), rtol=1e-12)
+            np.testing.assert_allclose(rows.distances(c), distances, rtol=1e-8 if dtype == np.float64 else 2e-4)
 
 
 @pytest.mark.parametrize("k", [3, 40])
@@ -96,14 +92,11 @@ def test_numbers_whose_squares_overflow_float32() -> None:
 @pytest.mark.parametrize("k", [4, 30])
 def test_bits_do_not_depend_on_threads(dtype: Any, k: int) -> None:
     x, _ = data(6000, 40, k, dtype)
-    before, found = pn.get_num_threads(), []
-    try:
-        for threads in (1, 4, 7):
-            pn.set_num_threads(threads)
-            r = kmeans(x, k, max_iter=8, generator=pn.Generator(0))
-            found.append((r.centers.tobytes(), r.labels.tobytes(), r.inertia, [i[:3] for i in r.iterations]))
-    finally:
-        pn.set_num_threads(before)
+    found = []
+    for threads in (1, 4, 7):
+        pn.set_num_threads(threads)
+        r = kmeans(x, k, max_iter=8, generator=pn.Generator(0))
+        found.append((r.centers.tobytes(), r.labels.tobytes(), r.inertia, [i[:3] for i in r.iterations]))
     assert found[0] == found[1] == found[2]
 
 
@@ -452,7 +445,9 @@ def test_class_weights_and_validation() -> None:
 def test_early_stopping_and_several_outputs() -> None:
     x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     y = np.column_stack([x[:, 0] * x[:, 1], x.sum(axis=1)])
-    e = MLPRegressor((32,), early_stopping=True, learning_rate_init=0.01, max_iter=300, random_state=0).fit(x, y)
+    e = MLPRegressor(
+        hidden_layer_sizes=(32,), early_stopping=True, learning_rate_init=0.01, max_iter=300, random_state=0
+    ).fit(x, y)
     assert e.predict(x).shape == (200, 2)
     assert e.score(x, y) > 0.9
     with pytest.raises(ValueError, match="4 features"):
@@ -461,7 +456,7 @@ def test_early_stopping_and_several_outputs() -> None:
 
 def test_a_copy_goes_on_with_the_same_weight_decay() -> None:
     x = np.random.default_rng(0).normal(size=(50, 3))
-    e = MLPRegressor((4,), random_state=0, alpha=0.5).partial_fit(x, x[:, 0])
+    e = MLPRegressor(hidden_layer_sizes=(4,), random_state=0, alpha=0.5).partial_fit(x, x[:, 0])
     copied = pickle.loads(pickle.dumps(e))
     decays = [[g["weight_decay"] for g in m._moments.param_groups] for m in (e, copied)]
     assert decays[0] == decays[1] == [0.01, 0.0]

@@ -58,21 +58,17 @@ def passes(x: np.ndarray, centers: np.ndarray, weights: np.ndarray | None, count
 def test_bounds_change_no_bit(isa: str, kind: str, dtype: Any) -> None:
     if dtype == np.uint8 and kind in ("far", "huge", "tiny"):
         kind = "clouds"
-    before = pn.current_isa()
     pn.set_isa(isa)
-    try:
-        for n, d, k in ((900, 150, 20), (700, 90, 21), (500, 33, 2), (400, 40, 9)):
-            x, centers = data(kind, n, d, k, dtype)
-            weights = np.random.default_rng(1).integers(0, 3, n).astype(np.float64) if k == 9 else None
-            expected, all_full = passes(x, centers, weights, 12, fresh=True)
-            found, full = passes(x, centers, weights, 12, fresh=False)
-            for number, (a, b) in enumerate(zip(found, expected, strict=True)):
-                assert a == b, f"pass {number} of {(n, d, k)}"
-            assert set(all_full) == {n}
-            if kind == "clouds":
-                assert min(full) < n / 2
-    finally:
-        pn.set_isa(before)
+    for n, d, k in ((900, 150, 20), (700, 90, 21), (500, 33, 2), (400, 40, 9)):
+        x, centers = data(kind, n, d, k, dtype)
+        weights = np.random.default_rng(1).integers(0, 3, n).astype(np.float64) if k == 9 else None
+        expected, all_full = passes(x, centers, weights, 12, fresh=True)
+        found, full = passes(x, centers, weights, 12, fresh=False)
+        for number, (a, b) in enumerate(zip(found, expected, strict=True)):
+            assert a == b, f"pass {number} of {(n, d, k)}"
+        assert set(all_full) == {n}
+        if kind == "clouds":
+            assert min(full) < n / 2
 
 
 def test_centres_of_another_number_or_far_away() -> None:
@@ -94,12 +90,9 @@ def test_bounds_take_no_more_memory_than_the_rows() -> None:
 
 def test_bits_do_not_depend_on_threads_where_bounds_are_used() -> None:
     x, centers = data("clouds", 4000, 120, 30, np.float32)
-    before, found = pn.get_num_threads(), []
-    try:
-        for threads in (1, 2, 7):
-            pn.set_num_threads(threads)
-            r = kmeans(x, 30, init=centers, tol=0)
-            found.append((r.centers.tobytes(), r.labels.tobytes(), r.inertia, [i[:3] for i in r.iterations]))
-    finally:
-        pn.set_num_threads(before)
+    found = []
+    for threads in (1, 2, 7):
+        pn.set_num_threads(threads)
+        r = kmeans(x, 30, init=centers, tol=0)
+        found.append((r.centers.tobytes(), r.labels.tobytes(), r.inertia, [i[:3] for i in r.iterations]))
     assert found[0] == found[1] == found[2]

@@ -33,20 +33,16 @@ def test_a_large_row_that_leaves_a_cluster_takes_no_digits_along(isa: str, dtype
 
 
 def check_second_step(x: np.ndarray, isa: str) -> None:
-    before = pn.current_isa()
     pn.set_isa(isa)
-    try:
-        k = 6
-        first, second = x[:k].astype(np.float64), x[k : 2 * k].astype(np.float64)
-        found = []
-        for steps in ([second], [first, second], [first, second, first, second]):
-            rows, labels = KMeansRows(x), np.full(len(x), -1, np.int32)
-            for c in steps:
-                sums, held = np.empty((k, x.shape[1])), np.empty(k)
-                moved, _ = rows.step(c, labels, sums, held)
-                rows.assign(x[:3].astype(np.float64), np.empty(len(x), np.int32))  # leaves the sums alone
-            found.append((labels.tobytes(), sums.tobytes(), held.tobytes()))
-            assert len(steps) == 1 or 0 < moved < len(x)
-        assert found[0] == found[1] == found[2]
-    finally:
-        pn.set_isa(before)
+    k = 6
+    first, second = x[:k].astype(np.float64), x[k : 2 * k].astype(np.float64)
+    found = []
+    for steps in ([second], [first, second], [first, second, first, second]):
+        rows, labels = KMeansRows(x), np.full(len(x), -1, np.int32)
+        for c in steps:
+            sums, held = np.empty((k, x.shape[1])), np.empty(k)
+            moved, _ = rows.step(c, labels, sums, held)
+            rows.assign(x[:3].astype(np.float64), np.empty(len(x), np.int32))  # leaves the sums alone
+        found.append((labels.tobytes(), sums.tobytes(), held.tobytes()))
+        assert len(steps) == 1 or 0 < moved < len(x)
+    assert found[0] == found[1] == found[2]

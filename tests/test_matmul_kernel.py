@@ -24,14 +24,6 @@ LAYOUTS = ["rows", "columns", "reversed", "steps", "wide rows", "wide columns"]
 LAYOUT_PAIRS = [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("steps", "reversed")]
 
 
-@pytest.fixture(autouse=True)
-def restore_settings():
-    isa, threads = _kernels.current_isa(), _kernels.num_threads()
-    yield
-    _kernels.set_isa(isa)
-    _kernels.set_num_threads(threads)
-
-
 def laid_out(x, layout):
     """The values of x in memory of another order; "wide" sets rows 4096 bytes apart, where they share cache sets."""
     rows, columns = x.shape

@@ -79,17 +79,13 @@ def test_codes_are_drawn_in_training_with_the_variance_that_is_said():
 @pytest.mark.parametrize("compile", [True, False])
 def test_trained_bits_do_not_depend_on_replay_or_threads(compile):
     def train(threads, compile):
-        before = pn.get_num_threads()
         pn.set_num_threads(threads)
-        try:
-            model = _model(kl_weight=0.1)
-            trainer = pn.Trainer(model, model.loss, optim.Adam(model.parameters()), model.terms)
-            warmup = KLWarmup(model, 2)
-            history = trainer.fit(
-                X, epochs=4, batch_size=16, seed=3, callbacks=[warmup], progress=False, compile=compile, validation=X
-            )
-        finally:
-            pn.set_num_threads(before)
+        model = _model(kl_weight=0.1)
+        trainer = pn.Trainer(model, model.loss, optim.Adam(model.parameters()), model.terms)
+        warmup = KLWarmup(model, 2)
+        history = trainer.fit(
+            X, epochs=4, batch_size=16, seed=3, callbacks=[warmup], progress=False, compile=compile, validation=X
+        )
         return history, model
 
     (first, model), (second, other) = train(1, True), train(3, compile)

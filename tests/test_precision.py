@@ -12,14 +12,6 @@ from pyneural.ops.linalg import bfloat16
 SHAPES = [(1, 1, 1), (3, 2, 5), (8, 48, 32), (9, 49, 33), (64, 10, 128), (17, 130, 257), (70, 96, 1100), (200, 65, 64)]
 
 
-@pytest.fixture(autouse=True)
-def restore_settings():
-    isa, threads = pn.current_isa(), pn.get_num_threads()
-    yield
-    pn.set_isa(isa)
-    pn.set_num_threads(threads)
-
-
 def in_pairs(a, b):
     """The product of rounded operands in the documented order: along k in pairs, the second of each first."""
     a, b = bfloat16(a).astype(np.float64), bfloat16(b).astype(np.float64)

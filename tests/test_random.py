@@ -20,11 +20,8 @@ ISAS = pn.available_isas()
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    isa, threads = pn.current_isa(), pn.get_num_threads()
     with random.preserved():
         yield
-    pn.set_isa(isa)
-    pn.set_num_threads(threads)
 
 
 # ---- the generator ----

@@ -15,14 +15,6 @@ INF, NAN = math.inf, math.nan
 ISAS = pn.available_isas()
 
 
-@pytest.fixture(autouse=True)
-def _restore() -> Any:
-    isa, threads = pn.current_isa(), pn.get_num_threads()
-    yield
-    pn.set_isa(isa)
-    pn.set_num_threads(threads)
-
-
 def values(*shape: int, dtype: Any = np.float32, seed: int = 0) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).standard_normal(shape).astype(dtype)
 

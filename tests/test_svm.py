@@ -174,14 +174,11 @@ def test_conditions_hold_with_shrinking_and_small_caches(shrinking, cache, dtype
 def test_bits_do_not_depend_on_threads_or_cache():
     x, y = clouds(1500, 8, classes=4, spread=2.0)
     test = RNG.normal(size=(700, 8)).astype(np.float32)
-    before, results = pn.get_num_threads(), []
-    try:
-        for threads, cache in itertools.product((1, 2, 5), (50_000, 200 << 20)):
-            pn.set_num_threads(threads)
-            found = svc(x.astype(np.float32), y, C=5.0, limits=Limits(cache_bytes=cache))
-            results.append((found.coefficients, found.rho, found.iterations, found.decide(test)))
-    finally:
-        pn.set_num_threads(before)
+    results = []
+    for threads, cache in itertools.product((1, 2, 5), (50_000, 200 << 20)):
+        pn.set_num_threads(threads)
+        found = svc(x.astype(np.float32), y, C=5.0, limits=Limits(cache_bytes=cache))
+        results.append((found.coefficients, found.rho, found.iterations, found.decide(test)))
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert a.tobytes() == b.tobytes()
@@ -191,12 +188,8 @@ def test_bits_do_not_depend_on_threads_or_cache():
 def test_every_instruction_set_finds_the_same(isa):
     x, y = clouds(300, 8, classes=3)
     expected = svc(x, y)
-    before = pn.current_isa()
-    try:
-        pn.set_isa(isa)
-        found = svc(x, y)
-    finally:
-        pn.set_isa(before)
+    pn.set_isa(isa)
+    found = svc(x, y)
     np.testing.assert_array_equal(found.support, expected.support)
     np.testing.assert_allclose(found.decide(x), expected.decide(x), atol=2e-3)
 

@@ -32,4 +32,20 @@ inline void parallel_for(int64_t tasks, const F& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+// Elements per task of a loop that does little with each; below two of them a thread costs more than it brings.
+inline constexpr int64_t kRangeTask = int64_t{1} << 15;
+
+// Calls f(low, high) on ranges of [0, units) that hold about kRangeTask elements each, on one range if that is all.
+template <class F>
+inline void parallel_ranges(int64_t units, int64_t elements_per_unit, const F& f) {
+  if (units == 0) return;
+  const int64_t size = elements_per_unit > 0 ? elements_per_unit : 1;
+  if (units * size < 2 * kRangeTask) return f(int64_t{0}, units);
+  const int64_t per_task = size >= kRangeTask ? 1 : kRangeTask / size;
+  parallel_for((units + per_task - 1) / per_task, [&](int64_t t) {
+    const int64_t low = t * per_task;
+    f(low, low + per_task < units ? low + per_task : units);
+  });
+}
+
 }  // namespace pn

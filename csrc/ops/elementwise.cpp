@@ -163,9 +163,8 @@ decltype(auto) visit_number(DType t, F&& f) {
 
 // ---- the driver: any strides to dense pieces ----
 
-constexpr int64_t kPiece = 512;              // elements gathered at a time: operands stay in L1
-constexpr int64_t kTask = int64_t{1} << 15;  // elements per task; below two of them a thread costs more than it brings
-constexpr int64_t kShortRow = 24;            // shorter rows are gathered across row ends rather than run one by one
+constexpr int64_t kPiece = 512;    // elements gathered at a time: operands stay in L1
+constexpr int64_t kShortRow = 24;  // shorter rows are gathered across row ends rather than run one by one
 
 // Runs kernel(n, pointers) over the output in dense pieces: pointers[0] is the output, the others the inputs. An
 // operand that is not dense there (strided, or one value for many) is laid out in a buffer of kPiece elements first,
@@ -232,17 +231,11 @@ void run_pieces(const Array& out, const Array* const* inputs, Piece piece, const
   };
 
   const bool few = loop.ndim > 1 && loop.inner() < kShortRow;
-  const auto part = [&](int64_t low, int64_t high) {
+  parallel_ranges(loop.total, 1, [&](int64_t low, int64_t high) {
     if (few)
       short_rows(low, high);
     else
       loop.range(low, high, row);
-  };
-  if (loop.total < 2 * kTask) return part(0, loop.total);
-  const int64_t tasks = (loop.total + kTask - 1) / kTask;
-  parallel_for(tasks, [&](int64_t t) {
-    const int64_t low = t * kTask;
-    part(low, low + kTask < loop.total ? low + kTask : loop.total);
   });
 }
 

@@ -18,8 +18,7 @@
 namespace pn {
 namespace {
 
-constexpr int64_t kTask = int64_t{1} << 15;  // elements per task
-constexpr int64_t kCost = 8;                 // an element with its exponential costs as much as this many additions
+constexpr int64_t kCost = 8;  // an element with its exponential costs as much as this many additions
 
 enum class Reduction : int64_t { none, sum, mean };  // as pyneural/ops/losses.py numbers them
 
@@ -31,17 +30,6 @@ struct Settings {
 Settings read_settings(AttributeReader attributes) {
   const int64_t ignore = attributes.integer();
   return {ignore, static_cast<Reduction>(attributes.integer())};
-}
-
-// Calls f(low, high) on ranges of rows, by threads if there is enough work.
-template <class F>
-void over_rows(int64_t rows, int64_t cost, const F& f) {
-  if (rows * cost < 2 * kTask) return f(int64_t{0}, rows);
-  const int64_t per_task = cost >= kTask ? 1 : kTask / cost;
-  parallel_for((rows + per_task - 1) / per_task, [&](int64_t t) {
-    const int64_t low = t * per_task;
-    f(low, low + per_task < rows ? low + per_task : rows);
-  });
 }
 
 // "3" or "(0, 3)": where the i-th element of a row-major array lies.
@@ -158,7 +146,7 @@ void run_cross_entropy(const OpCall& call) {
   reduced<T>(call.out[0], target, s, [&](T* y) {
     if (n == 0)
       return static_cast<void>(std::memset(y, 0, static_cast<size_t>(x.shape[0]) * sizeof(T)));  // all ignored
-    over_rows(x.shape[0], n * kCost, [&](int64_t low, int64_t high) {
+    parallel_ranges(x.shape[0], n * kCost, [&](int64_t low, int64_t high) {
       kernels().of<T>().losses.cross_entropy(high - low, n, x.ptr<T>() + low * n, target.ptr<int64_t>() + low, s.ignore,
                                              y + low);
     });
@@ -184,7 +172,7 @@ void run_cross_entropy_backward(const OpCall& call) {
   const Settings s = read_settings(AttributeReader(call.attributes));
   const RowGradient<T> g(*call.in[0], target, s);
   const int64_t n = x.shape[1];
-  over_rows(x.shape[0], n * kCost, [&](int64_t low, int64_t high) {
+  parallel_ranges(x.shape[0], n * kCost, [&](int64_t low, int64_t high) {
     kernels().of<T>().losses.cross_entropy_backward(high - low, n, x.ptr<T>() + low * n, target.ptr<int64_t>() + low,
                                                     s.ignore, g.g + low * g.step, g.step,
                                                     call.out[0].ptr<T>() + low * n);

@@ -139,5 +139,6 @@ const OpList& optim_ops();
 // Helpers for infer().
 int64_t checked_axis(const OpCall& call, int64_t axis, int ndim);  // 0 <= result < ndim, or IndexError
 void require_float(const OpCall& call, int input, const char* argument);
+int spatial_dims(const OpCall& call);  // 1 to 3, of input 0, which is (N, C, ...); or ValueError
 
 }  // namespace pn

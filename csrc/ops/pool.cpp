@@ -90,10 +90,7 @@ void read_windows(const OpCall& call, AttributeReader& attributes, bool dilates,
 PoolShape read_shape(const OpCall& call) {
   const Array& x = *call.in[0];
   PoolShape s{};
-  s.spatial = x.ndim - 2;
-  if (s.spatial < 1 || s.spatial > 3)
-    fail<ValueError>(call.op->name, ": x ", shape_text(x),
-                     " must have a batch and a channel dimension and then 1, 2 or 3 spatial ones");
+  s.spatial = spatial_dims(call);
   s.planes = x.shape[0] * x.shape[1];
   for (int d = 0; d < 3; ++d) s.in[d] = s.out[d] = 1;
   return s;

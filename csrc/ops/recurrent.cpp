@@ -399,33 +399,21 @@ double operations(const OpCall& call) {
   return 2.0 * static_cast<double>(l.steps * l.batch * l.gates() * (l.features + l.out));
 }
 
+Op row(const char* name, int inputs, int outputs, void (*infer)(OpCall&), void (*run)(const OpCall&),
+       double (*operations)(const OpCall&)) {
+  constexpr unsigned flags = kAnyTypes | kChecksValues;
+  return {name, inputs, outputs, flags, infer, run, 0, nullptr, nullptr, nullptr, operations};
+}
+
 template <Kind kind>
 Op forward_op(const char* name, int outputs) {
-  return {name,
-          Inputs<kind>::count,
-          outputs,
-          kAnyTypes | kChecksValues,
-          infer_forward<kind>,
-          by_type<forward<kind, float>, forward<kind, double>>,
-          0,
-          nullptr,
-          nullptr,
-          nullptr,
-          operations<layer_of<kind>>};
+  return row(name, Inputs<kind>::count, outputs, infer_forward<kind>,
+             by_type<forward<kind, float>, forward<kind, double>>, operations<layer_of<kind>>);
 }
 template <Kind kind>
 Op backward_op(const char* name, int outputs) {
-  return {name,
-          Back<kind>::count,
-          outputs,
-          kAnyTypes | kChecksValues,
-          infer_backward<kind>,
-          by_type<backward<kind, float>, backward<kind, double>>,
-          0,
-          nullptr,
-          nullptr,
-          nullptr,
-          operations<layer_back<kind>>};
+  return row(name, Back<kind>::count, outputs, infer_backward<kind>,
+             by_type<backward<kind, float>, backward<kind, double>>, operations<layer_back<kind>>);
 }
 
 }  // namespace

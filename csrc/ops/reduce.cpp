@@ -17,23 +17,9 @@
 namespace pn {
 namespace {
 
-constexpr int64_t kTask = int64_t{1} << 15;  // elements per task; below two of them a thread costs more than it brings
-constexpr int64_t kPanel = 512;              // columns per task
+constexpr int64_t kPanel = 512;  // columns per task
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Calls f(low, high) on ranges of [0, units) that hold about kTask elements each, by threads if there is enough work.
-template <class F>
-void over_units(int64_t units, int64_t elements_per_unit, const F& f) {
-  if (units == 0) return;
-  const int64_t size = elements_per_unit > 0 ? elements_per_unit : 1;
-  if (units * size < 2 * kTask) return f(int64_t{0}, units);
-  const int64_t per_task = size >= kTask ? 1 : kTask / size;
-  parallel_for(ceil_div(units, per_task), [&](int64_t t) {
-    const int64_t low = t * per_task;
-    f(low, low + per_task < units ? low + per_task : units);
-  });
-}
 
 // ---- folds ----
 
@@ -56,21 +42,22 @@ void fold_axis(FoldKernels<In, Out> first, FoldKernels<Out, Out> rest, const In*
   Out* to = blocks > 1 ? partial.get() : y;
 
   if (inner == 1 && blocks == 1) {
-    over_units(outer, n, [&](int64_t low, int64_t high) { first.rows(high - low, n, n, x + low * n, to + low); });
+    parallel_ranges(outer, n, [&](int64_t low, int64_t high) { first.rows(high - low, n, n, x + low * n, to + low); });
   } else {
     const int64_t panels = ceil_div(inner, kPanel);
-    over_units(outer * blocks * panels, length * (inner < kPanel ? inner : kPanel), [&](int64_t low, int64_t high) {
-      for (int64_t u = low; u < high; ++u) {
-        const int64_t panel = u % panels, slab = u / panels;  // slab = o * blocks + b
-        const int64_t start = slab % blocks * block, rows = n - start < block ? n - start : block;
-        const int64_t column = panel * kPanel, columns = inner - column < kPanel ? inner - column : kPanel;
-        const In* from = x + (slab / blocks * n + start) * inner + column;
-        if (inner == 1)
-          first.rows(1, rows, rows, from, to + slab);
-        else
-          first.columns(rows, columns, inner, from, to + slab * inner + column);
-      }
-    });
+    parallel_ranges(
+        outer * blocks * panels, length * (inner < kPanel ? inner : kPanel), [&](int64_t low, int64_t high) {
+          for (int64_t u = low; u < high; ++u) {
+            const int64_t panel = u % panels, slab = u / panels;  // slab = o * blocks + b
+            const int64_t start = slab % blocks * block, rows = n - start < block ? n - start : block;
+            const int64_t column = panel * kPanel, columns = inner - column < kPanel ? inner - column : kPanel;
+            const In* from = x + (slab / blocks * n + start) * inner + column;
+            if (inner == 1)
+              first.rows(1, rows, rows, from, to + slab);
+            else
+              first.columns(rows, columns, inner, from, to + slab * inner + column);
+          }
+        });
   }
   if (blocks > 1) fold_axis(rest, rest, partial.get(), outer, blocks, inner, y);
 }
@@ -349,7 +336,7 @@ void go_sum(const Ready& r) {
 template <bool mean>
 bool prepare_sum(const OpCall& call, Ready& r) {
   const Array& x = *call.in[0];
-  if (!is_float(x.dtype) || x.size() == 0 || x.size() >= 2 * kTask || !x.contiguous()) return false;
+  if (!is_float(x.dtype) || x.size() == 0 || x.size() >= 2 * kRangeTask || !x.contiguous()) return false;
   const Axes axes = read_axes(call);
   // The axis as (outer, n, inner); of all sizes, that of 1 is folded or kept with whatever stands beside it.
   int64_t size[3] = {1, 1, 1}, count = 1;
@@ -457,7 +444,7 @@ void run_index(const OpCall& call) {
     std::unique_ptr<T[]> best(new T[static_cast<size_t>(outer * inner)]);
     const auto k = extremum<kind, T>();
     fold_axis(k, k, from, outer, n, inner, best.get());
-    over_units(outer, n * inner, [&](int64_t low, int64_t high) {
+    parallel_ranges(outer, n * inner, [&](int64_t low, int64_t high) {
       for (int64_t o = low; o < high; ++o) {
         if (inner == 1) {
           y[o] = find(n, from + o * n, best[o]);
@@ -503,7 +490,7 @@ template <class In, class Out>
 void cumsum_of(const Array& x, const Line& line, bool reverse, Out* out) {
   constexpr int kLines = 8;
   const int64_t n = line.n, inner = line.inner, step = reverse ? -inner : inner;
-  over_units(line.outer * inner, n, [&](int64_t low, int64_t high) {
+  parallel_ranges(line.outer * inner, n, [&](int64_t low, int64_t high) {
     for (int64_t u = low; u < high;) {
       const int64_t column = u % inner;
       const int64_t start = u / inner * n * inner + column + (reverse ? (n - 1) * inner : 0);
@@ -553,20 +540,21 @@ void softmax_of(const OpCall& call, bool logarithm) {
   const T* from = x.ptr<T>();
   T* to = call.out[0].ptr<T>();
   if (inner == 1) {
-    over_units(line.outer, n * kCost, [&](int64_t low, int64_t high) {
+    parallel_ranges(line.outer, n * kCost, [&](int64_t low, int64_t high) {
       k.softmax_rows[logarithm](high - low, n, from + low * n, to + low * n);
     });
     return;
   }
   constexpr int64_t kColumns = 64;
   const int64_t panels = ceil_div(inner, kColumns);
-  over_units(line.outer * panels, n * (inner < kColumns ? inner : kColumns) * kCost, [&](int64_t low, int64_t high) {
-    for (int64_t u = low; u < high; ++u) {
-      const int64_t column = u % panels * kColumns, columns = inner - column < kColumns ? inner - column : kColumns;
-      const int64_t start = u / panels * n * inner + column;
-      k.softmax_columns[logarithm](n, columns, inner, from + start, to + start);
-    }
-  });
+  parallel_ranges(
+      line.outer * panels, n * (inner < kColumns ? inner : kColumns) * kCost, [&](int64_t low, int64_t high) {
+        for (int64_t u = low; u < high; ++u) {
+          const int64_t column = u % panels * kColumns, columns = inner - column < kColumns ? inner - column : kColumns;
+          const int64_t start = u / panels * n * inner + column;
+          k.softmax_columns[logarithm](n, columns, inner, from + start, to + start);
+        }
+      });
 }
 
 template <bool logarithm>

@@ -91,10 +91,7 @@ void run(const OpCall& call, const ResampleShape& s, bool backward) {
 ResampleShape read_shape(const OpCall& call) {
   const Array& x = *call.in[0];
   ResampleShape s{};
-  s.spatial = x.ndim - 2;
-  if (s.spatial < 1 || s.spatial > 3)
-    fail<ValueError>(call.op->name, ": x ", shape_text(x),
-                     " must have a batch and a channel dimension and then 1, 2 or 3 spatial ones");
+  s.spatial = spatial_dims(call);
   s.planes = x.shape[0] * x.shape[1];
   AttributeReader attributes(call.attributes);
   const AttributeReader::List size = attributes.list();

@@ -56,6 +56,14 @@ int64_t checked_axis(const OpCall& call, int64_t axis, int ndim) {
   return axis < 0 ? axis + ndim : axis;
 }
 
+int spatial_dims(const OpCall& call) {
+  const Array& x = *call.in[0];
+  if (x.ndim < 3 || x.ndim > 5)
+    fail<ValueError>(call.op->name, ": x ", shape_text(x),
+                     " must have a batch and a channel dimension and then 1, 2 or 3 spatial ones");
+  return x.ndim - 2;
+}
+
 void require_float(const OpCall& call, int input, const char* argument) {
   if (!is_float(call.in[input]->dtype))
     fail<TypeError>(call.op->name, ": ", argument, " is ", dtype_name(call.in[input]->dtype),

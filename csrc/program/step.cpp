@@ -8,10 +8,6 @@
 
 namespace pn {
 
-namespace {
-constexpr int64_t kTask = int64_t{1} << 15;  // elements per task: a multiple of the tile
-}
-
 // Where each link finds its operands, and an address for each buffer: a chain of one tile then runs without a look at
 // shapes.
 void ChainStep::prepare() {
@@ -69,11 +65,8 @@ void ChainStep::run() {
     }
     return;
   }
-  if (total < 2 * kTask) return range(0, total);
-  parallel_for((total + kTask - 1) / kTask, [&](int64_t t) {
-    const int64_t low = t * kTask;
-    range(low, low + kTask < total ? low + kTask : total);
-  });
+  static_assert(kRangeTask % kTile == 0);
+  parallel_ranges(total, 1, [&](int64_t low, int64_t high) { range(low, high); });
 }
 
 void ChainStep::range(int64_t low, int64_t high) const {

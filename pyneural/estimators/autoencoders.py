@@ -136,6 +136,9 @@ class Autoencoder(_Coder):
         + _TRAINING
     )
 
+    code_activation: Any
+    tied: bool
+
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         **_Coder._constraints,
         "code_activation": ONE_ACTIVATION,
@@ -173,33 +176,7 @@ class Autoencoder(_Coder):
         n_iter_no_change: int = 10,
         dtype: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.code_activation = code_activation
-        self.output_activation = output_activation
-        self.loss = loss
-        self.tied = tied
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.dtype = dtype
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any = None, validation_data: Any = None) -> Autoencoder:
         """Trains on rows X (N, d); ``validation_data`` are other rows. Returns self. ValueError if they do not fit."""
@@ -238,6 +215,8 @@ class VariationalAutoencoder(_Coder):
         + _TRAINING
     )
 
+    kl_weight: float
+
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         **_Coder._constraints,
         "kl_weight": (Interval(Real, 0),),
@@ -273,32 +252,7 @@ class VariationalAutoencoder(_Coder):
         n_iter_no_change: int = 10,
         dtype: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.output_activation = output_activation
-        self.loss = loss
-        self.kl_weight = kl_weight
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.dtype = dtype
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any = None, validation_data: Any = None) -> VariationalAutoencoder:
         """Trains on rows X (N, d); ``validation_data`` are other rows. Returns self. ValueError if they do not fit."""

@@ -23,12 +23,13 @@ class PCA(TransformerMixin):
     Args:
         n_components: How many, at most min(N, d); all if None; or a share in (0, 1) of the variance that they must
             hold.
+        copy: For scikit-learn's programs: X is never written to.
         whiten: Divide coordinates by their standard deviations.
         center: Subtract the mean first. Without it the directions are those through the origin (a singular value
             decomposition of the rows).
-        svd_solver: "full": all eigenvectors of the covariance, by :func:`pyneural.learn.symmetric_eigen`; "randomized":
-            :func:`pyneural.learn.randomized_pca`, which takes the cheapest way by shape; "auto": "randomized" for few
-            components of many features.
+        svd_solver: "full" or "covariance_eigh": all eigenvectors of the covariance, by
+            :func:`pyneural.learn.symmetric_eigen`; "randomized": :func:`pyneural.learn.randomized_pca`, which takes the
+            cheapest way by shape; "auto": "randomized" for few components of many features.
         iterated_power: Rounds of "randomized"; "auto" goes on until the components stand.
         random_state: Seed or generator of "randomized".
 
@@ -43,9 +44,10 @@ class PCA(TransformerMixin):
 
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         "n_components": (OneOf((None,)), Interval(Integral, 1), Interval(Real, 0, 1, "neither")),
+        "copy": (BOOLEAN,),
         "whiten": (BOOLEAN,),
         "center": (BOOLEAN,),
-        "svd_solver": (OneOf(("auto", "full", "randomized")),),
+        "svd_solver": (OneOf(("auto", "full", "covariance_eigh", "randomized")),),
         "iterated_power": (OneOf(("auto",)), COUNT),
         "random_state": (SEED,),
     }
@@ -56,6 +58,7 @@ class PCA(TransformerMixin):
         self,
         n_components: int | float | None = None,
         *,
+        copy: bool = True,
         whiten: bool = False,
         center: bool = True,
         svd_solver: str = "auto",
@@ -63,6 +66,7 @@ class PCA(TransformerMixin):
         random_state: Any = None,
     ) -> None:
         self.n_components = n_components
+        self.copy = copy
         self.whiten = whiten
         self.center = center
         self.svd_solver = svd_solver

@@ -12,6 +12,7 @@ from .. import nn, ops, random
 from ..models.dense import batchwise
 from ..models.mlp import MLP
 from ..tensor import Tensor
+from ..training import recordable
 from .base import ClassifierMixin, RegressorMixin
 from .checks import (
     NOT_NEGATIVE,
@@ -51,6 +52,11 @@ _PARAMETERS = """
 
 
 class _Perceptron(NetworkEstimator):
+    hidden_layer_sizes: Any
+    activation: Any
+    dropout: float
+    init: Any
+
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         **NetworkEstimator._training_constraints,
         "hidden_layer_sizes": (Interval(Integral, 1), Kind((tuple, list, np.ndarray), "a list of sizes")),
@@ -67,63 +73,6 @@ class _Perceptron(NetworkEstimator):
 
     validation_scores_: list[float]
     best_validation_score_: float | None
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: int = 10,
-        max_fun: int = 15000,
-        dropout: float = 0.0,
-        init: Any = "sklearn",
-        dtype: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.init = init
-        self.dtype = dtype
 
     def _network(self, inputs: int, outputs: int, dtype: np.dtype[Any]) -> MLP:
         if self.solver == "lbfgs" and self.dropout > 0:
@@ -194,6 +143,21 @@ def _weighted_half_squares(output: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (ops.square(output - target[:, :count]) * target[:, count:]).mean()
 
 
+def _half_poisson(output: Tensor, target: Tensor) -> Tensor:
+    """Of the logarithms of rates; target (N, outputs), or one column more that holds the rows' weights."""
+    count = output.shape[1]
+    y = target[:, :count]
+    deviance = y * (ops.log(ops.where(y > 0, y, 1.0)) - output) - y + ops.exp(output)
+    if target.shape[1] > count:
+        deviance = deviance * target[:, count:]
+    return deviance.sum() / output.shape[0]
+
+
+@recordable
+def _squares_of_rates(output: Tensor, target: Tensor) -> Tensor:
+    return F.mse_loss(ops.exp(output), target[:, : output.shape[1]])
+
+
 class MLPClassifier(ClassifierMixin, _Perceptron):
     __doc__ = (
         """A multilayer perceptron that is trained to predict classes, by the cross-entropy of their softmax.
@@ -202,6 +166,8 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
 """
         + _PARAMETERS
     )
+
+    class_weight: Any
 
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         **_Perceptron._constraints,
@@ -239,35 +205,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         dtype: Any = None,
         class_weight: Any = None,
     ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            dropout=dropout,
-            init=init,
-            dtype=dtype,
-        )
-        self.class_weight = class_weight
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> MLPClassifier:
         """Trains on rows X (N, d) with labels y (N,). Returns self.
@@ -390,12 +328,53 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
 
 class MLPRegressor(RegressorMixin, _Perceptron):
     __doc__ = (
-        """A multilayer perceptron that is trained to predict numbers, by half the mean squared error.
+        """A multilayer perceptron that is trained to predict numbers; y may have several columns.
 
-    y may have several columns.
+    ``loss`` is "squared_error", half the mean squared error, or "poisson" for y >= 0: half the mean Poisson deviance,
+    y log(y / r) - y + r, summed over the columns, of rates r whose logarithms ``model_`` gives.
 """
         + _PARAMETERS
     )
+
+    _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
+        **_Perceptron._constraints,
+        "loss": (OneOf(("squared_error", "poisson")),),
+    }
+
+    loss: str
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        dropout: float = 0.0,
+        init: Any = "sklearn",
+        dtype: Any = None,
+    ) -> None:
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -414,7 +393,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         """
         rows = self._start(X)
         name = type(self).__name__
-        target = self._columns(check_target(y, name, len(rows), several=True))
+        y = check_target(y, name, len(rows), several=True)
+        target, self._flat = self._columns(y), y.ndim == 1
         weights = self._weights(sample_weight, len(rows))
         if weights is not None and not weights.all():
             kept = weights > 0
@@ -424,8 +404,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         if validation_data is not None:
             x, wanted = validation_data
             held_rows = check_rows(x, name)
-            held_target = np.asarray(check_target(wanted, name, len(held_rows), several=True), dtype=dtype)
-            held = held_rows.astype(dtype, copy=False), held_target.reshape(len(held_rows), -1)
+            held_target = self._columns(check_target(wanted, name, len(held_rows), several=True))
+            held = held_rows.astype(dtype, copy=False), held_target.astype(dtype)
             if held_rows.shape[1] != self.n_features_in_ or held[1].shape[1] != target.shape[1]:
                 raise ValueError(
                     f"{name}: validation_data must have {self.n_features_in_} features and {target.shape[1]} outputs, "
@@ -445,7 +425,8 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         self._require_steps()
         first = not hasattr(self, "_model")
         rows = self._start(X, reset=first)
-        target = self._columns(check_target(y, type(self).__name__, len(rows), several=True))
+        y = check_target(y, type(self).__name__, len(rows), several=True)
+        target, self._flat = self._columns(y), y.ndim == 1
         if first:
             self.validation_scores_ = []
         dtype = self._float(rows)
@@ -454,13 +435,14 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         return self
 
     def _columns(self, y: np.ndarray) -> np.ndarray:
-        self._flat = y.ndim == 1
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"{type(self).__name__}: loss='poisson' wants y >= 0, but y holds {y.min():g}")
         return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
     def _learn(
         self, x: np.ndarray, target: np.ndarray, weights: np.ndarray | None, held: Any, epochs: int | None = None
     ) -> None:
-        outputs = target.shape[1]
+        outputs, rates = target.shape[1], self.loss == "poisson"
         total = None
         truth = None if held is None else held[1]
         if weights is not None:
@@ -468,24 +450,27 @@ class MLPRegressor(RegressorMixin, _Perceptron):
             target = np.column_stack([target, weights * (len(x) / total)]).astype(x.dtype)
             if held is not None:
                 held = held[0], np.column_stack([held[1], np.ones(len(held[1]))]).astype(x.dtype)
+        loss = _half_poisson if rates else _half_squares if weights is None else _weighted_half_squares
         trainer = self._train(
             lambda: self._network(x.shape[1], outputs, x.dtype),
-            lambda model: _half_squares if weights is None else _weighted_half_squares,
+            lambda model: loss,
             x,
             target,
             total=total,
             validation=held,
+            metrics={"squares": _squares_of_rates} if rates and held is not None else None,
             epochs=epochs,
         )
         if truth is not None:
             variance = float(truth.astype(np.float64).var(axis=0).mean())
-            losses = trainer.history["val_loss"]
-            scores = [1 - 2 * v / variance if variance > 0 else float(v == 0) for v in losses]
+            squares = trainer.history["val_squares"] if rates else [2 * v for v in trainer.history["val_loss"]]
+            scores = [1 - v / variance if variance > 0 else float(v == 0) for v in squares]
             self.validation_scores_ = [*self.validation_scores_, *scores]
-        self._close(outputs, "identity")
+        self._close(outputs, "exp" if rates else "identity")
 
     def predict(self, X: Any) -> np.ndarray:
         """The outputs: (N,) if y had one dimension, else (N, outputs)."""
         rows = self._rows(X)
         guess = batchwise(self._model, self._model, rows)
+        guess = np.exp(guess) if self.loss == "poisson" else guess
         return guess[:, 0] if self._flat else guess

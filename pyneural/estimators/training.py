@@ -203,6 +203,10 @@ class NetworkEstimator(Estimator):
         "dtype": (OneOf((None,)), OneOf((np.float32, np.float64, "float32", "float64")), Kind((np.dtype,), "a dtype")),
     }
 
+    def _keep(self, parameters: dict[str, Any]) -> None:
+        """Stores what ``__init__`` was given, its ``locals()``, each under its name."""
+        vars(self).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
+
     def _float(self, rows: np.ndarray) -> np.dtype[Any]:
         """The dtype of the network: ``dtype``, or that of the rows."""
         return np.dtype(self.dtype) if self.dtype is not None else rows.dtype

@@ -232,10 +232,10 @@ class ParameterList(Module):
 class ParameterDict(Module):
     """A dict of parameters, in order of insertion; tensors given to it become parameters."""
 
-    def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
         super().__init__()
-        if values is not None:
-            for key, value in values.items() if isinstance(values, Mapping) else values:
+        if parameters is not None:
+            for key, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
                 self[key] = value
 
     def __getitem__(self, key: str) -> Parameter:

@@ -23,6 +23,7 @@ from .linear import Identity, Linear, _check_count
 from .module import Module
 from .normalization import LayerNorm
 from .parameter import Parameter
+from .transformer import activation_of
 
 __all__ = ["Edges", "GATConv", "GraphTransformerLayer", "Segments", "TransformerConv", "global_add_pool",
            "global_max_pool", "global_mean_pool"]  # fmt: skip
@@ -248,11 +249,7 @@ class GraphTransformerLayer(Module):
         _check_count("GraphTransformerLayer", "nhead", nhead, 1)
         if _check_count("GraphTransformerLayer", "d_model", d_model, 1) % nhead:
             raise ValueError(f"GraphTransformerLayer: d_model {d_model} must be a multiple of nhead {nhead}")
-        if isinstance(activation, str) and activation not in ("relu", "gelu"):
-            raise ValueError(
-                f"GraphTransformerLayer: activation must be 'relu', 'gelu' or a function, got {activation!r}"
-            )
-        self.activation: Any = getattr(F, activation) if isinstance(activation, str) else activation
+        self.activation = activation_of("GraphTransformerLayer", activation)
         self.norm_first = norm_first
         self.self_attn = TransformerConv(d_model, d_model // nhead, nhead, dropout=dropout, self_loops=self_loops,
                                          bias=bias, root_weight=False, dtype=dtype)  # fmt: skip

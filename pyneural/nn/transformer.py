@@ -28,7 +28,14 @@ from .module import Module
 from .normalization import LayerNorm
 from .parameter import Parameter
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+
+def activation_of(owner: str, activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function that a layer's ``activation`` names or is. ValueError for another name."""
+    if not isinstance(activation, str):
+        return activation
+    if activation not in ("relu", "gelu"):
+        raise ValueError(f"{owner}: activation must be 'relu', 'gelu' or a function, got {activation!r}")
+    return F.relu if activation == "relu" else F.gelu
 
 
 class _Layer(Module):
@@ -37,37 +44,34 @@ class _Layer(Module):
     self_attn: MultiheadAttention
     multihead_attn: MultiheadAttention
 
+    _attentions: tuple[str, ...]
+
     def __init__(
         self,
         d_model: int,
         nhead: int,
-        dim_feedforward: int,
-        dropout: float,
-        activation: str | Callable[[Tensor], Tensor],
-        layer_norm_eps: float,
-        batch_first: bool,
-        norm_first: bool,
-        bias: bool,
-        dtype: Any,
-        others: tuple[str, ...],
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[Tensor], Tensor] = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
-        if isinstance(activation, str):
-            if activation not in _ACTIVATIONS:
-                raise ValueError(
-                    f"{self._get_name()}: activation must be 'relu', 'gelu' or a function, got {activation!r}"
-                )
-            activation = _ACTIVATIONS[activation]
-        for name in ("self_attn", *others):
+        activation = activation_of(self._get_name(), activation)
+        for name in self._attentions:
             setattr(self, name, MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype))
         self.linear1 = Linear(d_model, dim_feedforward, bias, dtype)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, dtype)
         self.norm_first = norm_first
-        for i in range(2 + len(others)):
-            setattr(self, f"norm{i + 1}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
-        for i in range(2 + len(others)):
-            setattr(self, f"dropout{i + 1}", Dropout(dropout))
+        blocks = range(1, 2 + len(self._attentions))
+        for i in blocks:
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+        for i in blocks:
+            setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = activation
 
     def _residual(self, x: Tensor, i: int, block: Callable[[Tensor], Tensor]) -> Tensor:
@@ -103,21 +107,7 @@ class TransformerEncoderLayer(_Layer):
         ValueError: See :class:`MultiheadAttention`; or the activation is unknown.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Tensor], Tensor] = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
-                         bias, dtype, ())  # fmt: skip
+    _attentions = ("self_attn",)
 
     def forward(
         self,
@@ -139,21 +129,7 @@ class TransformerDecoderLayer(_Layer):
     ``torch.nn.TransformerDecoderLayer``. Arguments as for :class:`TransformerEncoderLayer`.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: str | Callable[[Tensor], Tensor] = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first,
-                         bias, dtype, ("multihead_attn",))  # fmt: skip
+    _attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,

@@ -169,13 +169,8 @@ def _zeros(shape: Sequence[int], dtype: np.dtype) -> Tensor:
     return _expand(as_tensor(np.zeros((), dtype)), shape)
 
 
-def _leading(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """The leading part of x in this shape."""
-    return x if x.shape == tuple(shape) else _slice(x, [0] * x.ndim, shape, [1] * x.ndim)
-
-
 def _pad_end(g: Tensor, shape: Sequence[int]) -> Tensor:
-    """The adjoint of _leading."""
+    """g with zeros behind it, up to this shape."""
     return g if g.shape == tuple(shape) else _embed_slice(g, shape, [0] * g.ndim, g.shape, [1] * g.ndim, 0.0)
 
 
