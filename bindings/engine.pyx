@@ -3,6 +3,7 @@
 cimport cython
 cimport numpy as cnp
 from core cimport *
+from cpython.number cimport PyIndex_Check
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_REFCNT
 from cython.operator cimport dereference as deref
@@ -182,11 +183,11 @@ cdef int pack_attributes(Op op, tuple args, Py_ssize_t first, Attributes* out) e
                         f"got {len(args)}")
     out.int_count = out.real_count = 0
     for k in range(first, len(args)):
-        pack_attribute(op, args[k], out)
+        pack_attribute(op, op.attributes[k - first], args[k], out)
     return 0
 
 
-cdef int pack_attribute(Op op, value, Attributes* out) except -1:
+cdef int pack_attribute(Op op, str name, value, Attributes* out) except -1:
     if type(value) is float:
         if out.real_count >= kMaxReals:
             raise ValueError(f"{op.name}: too many real attributes")
@@ -194,9 +195,9 @@ cdef int pack_attribute(Op op, value, Attributes* out) except -1:
         out.real_count += 1
         return 0
     if isinstance(value, (tuple, list)):
-        pack_attribute(op, len(value), out)
+        pack_attribute(op, name, len(value), out)
         for item in value:
-            pack_attribute(op, item, out)
+            pack_attribute(op, name, item, out)
         return 0
     if out.int_count >= kMaxInts:
         raise ValueError(f"{op.name}: the attributes are too long; a tensor has at most {kMaxDims} dimensions")
@@ -206,6 +207,8 @@ cdef int pack_attribute(Op op, value, Attributes* out) except -1:
         out.reals[out.real_count] = value
         out.real_count += 1
         return 0
+    elif not PyIndex_Check(value):
+        raise TypeError(f"{op.name}: {name} is {value!r} but must be a number")
     else:
         out.ints[out.int_count] = value.__index__()
     out.int_count += 1

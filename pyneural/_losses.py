@@ -54,17 +54,17 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
     """(input - target)^2, averaged; with ``weight`` the mean is weighted: sum(w d^2) / sum(w). Same shapes required."""
     _check_reduction("mse_loss", reduction)
     x, t = _pair("mse_loss", input, target)
-    return _weighted(ops.square(x - t), weight, reduction)
+    return _weighted_mean(ops.square(x - t), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """abs(input - target), whose derivative at 0 is 0; ``weight`` as in :func:`mse_loss`. Same shapes required."""
     _check_reduction("l1_loss", reduction)
     x, t = _pair("l1_loss", input, target)
-    return _weighted(ops.abs(x - t), weight, reduction)
+    return _weighted_mean(ops.abs(x - t), weight, reduction)
 
 
-def _weighted(loss: Tensor, weight: Any, reduction: str) -> Tensor:
+def _weighted_mean(loss: Tensor, weight: Any, reduction: str) -> Tensor:
     if weight is None:
         return _reduce(loss, reduction)
     w = ops.expand(_as(weight, loss), loss.shape)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._arguments import integer, number
+
 if TYPE_CHECKING:
     from .training import Trainer
 
@@ -68,7 +70,7 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"EarlyStopping: mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if patience < 1 or min_delta < 0:
+        if integer("EarlyStopping", "patience", patience) < 1 or number("EarlyStopping", "min_delta", min_delta) < 0:
             raise ValueError(
                 f"EarlyStopping: patience must be at least 1 and min_delta at least 0, got {patience} and {min_delta}"
             )

@@ -361,6 +361,8 @@ def compile(
     passes = {"drop_unread": drop_unread, "fuse": fuse, "share_memory": share_memory}
     if step is None:
         return lambda f: Compiled(f, passes)
+    if not callable(step):
+        raise TypeError(f"compile: takes a function, got {type(step).__name__}")
     return Compiled(step, passes)
 
 

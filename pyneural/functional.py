@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
+from ._arguments import probability
 from ._losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -358,23 +359,18 @@ def log_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
 # -------------------------------------------------------------------------------------------------------- dropout
 
 
-def _check_probability(op: str, p: float) -> None:
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{op}: p must be a probability between 0 and 1, got {p}")
-
-
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training, sets each element to 0 with probability ``p`` and multiplies the others by 1 / (1 - p).
 
     The mask comes from the generator's counter, so a seed fixes it, for any number of threads. Raises ValueError if
     ``p`` is no probability.
     """
-    _check_probability("dropout", p)
+    probability("dropout", "p", p)
     return ops.dropout(x, p, training) if training and p > 0 else x
 
 
 def _channel_dropout(op: str, x: Tensor, p: float, training: bool, spatial: int) -> Tensor:
-    _check_probability(op, p)
+    probability(op, "p", p)
     if x.ndim not in (spatial + 1, spatial + 2):
         raise ValueError(f"{op}: x must have {spatial + 1} or {spatial + 2} dimensions, x is {x.shape}")
     if not training or p == 0:
@@ -400,7 +396,7 @@ def dropout3d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
 
 def _alpha_dropout(op: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...]) -> Tensor:
     """One decision for each element of ``shape``, which broadcasts to that of ``x``."""
-    _check_probability(op, p)
+    probability(op, "p", p)
     if not training or p == 0:
         return x
     if p == 1:

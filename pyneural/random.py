@@ -10,7 +10,6 @@ How numbers are made from the stream is written out in NumPy in :mod:`pyneural.o
 
 from __future__ import annotations
 
-import operator
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import _engine
+from ._arguments import integer
 from .ops.randomness import (
     _bernoulli,
     _draw,
@@ -66,7 +66,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Starts the stream of this seed from its beginning; returns the generator."""
-        self._state[:] = _signed(operator.index(seed) % _WRAP), 0
+        self._state[:] = _signed(integer("manual_seed", "seed", seed) % _WRAP), 0
         return self
 
     def seed(self) -> int:
@@ -225,12 +225,12 @@ def uniform(
 
 def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers from the uniform distribution on [0, 1): ``rand(2, 3)`` or ``rand((2, 3))``."""
-    return uniform(0.0, 1.0, sizes_of(size), generator, dtype, requires_grad)
+    return uniform(0.0, 1.0, sizes_of("rand", "size", size), generator, dtype, requires_grad)
 
 
 def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers from the standard normal distribution: ``randn(2, 3)`` or ``randn((2, 3))``."""
-    return normal(0.0, 1.0, sizes_of(size), generator, dtype, requires_grad)
+    return normal(0.0, 1.0, sizes_of("randn", "size", size), generator, dtype, requires_grad)
 
 
 def normal(
@@ -299,7 +299,7 @@ def randint(
         raise TypeError("randint: the size is missing; call randint(high, size) or randint(low, high, size)")
     shape = tuple(size)
     key = generator_or_default(generator).draw(blocks_for(_count(shape), 64))
-    numbers = _integers(key, shape, operator.index(low), operator.index(high))
+    numbers = _integers(key, shape, integer("randint", "low", low), integer("randint", "high", high))
     return numbers if dtype is None else numbers.to(dtype)
 
 
@@ -309,8 +309,9 @@ def randperm(n: int, generator: Generator | None = None, dtype: Any = None) -> T
     Raises:
         ValueError: n is negative.
     """
-    key = generator_or_default(generator).draw(blocks_for(max(n - 1, 0), 64))
-    order = _permutation(key, operator.index(n))
+    count = integer("randperm", "n", n)
+    key = generator_or_default(generator).draw(blocks_for(max(count - 1, 0), 64))
+    order = _permutation(key, count)
     return order if dtype is None else order.to(dtype)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import operator
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _engine
+from ._arguments import integer, integers, number
 
 if TYPE_CHECKING:
     from ._engine import TensorLike
@@ -388,15 +388,10 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return _engine.tensor_from_array(array, False)
 
 
-def _shape(size: Sequence[Any]) -> tuple[int, ...]:
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        size = size[0]
-    try:
-        shape = tuple(operator.index(n) for n in size)
-    except TypeError:
-        raise TypeError(f"a shape consists of integers: {tuple(size)}") from None
+def _shape(owner: str, size: Sequence[Any]) -> tuple[int, ...]:
+    shape = integers(owner, "size", size[0] if len(size) == 1 else size)
     if any(n < 0 for n in shape):
-        raise ValueError(f"a shape cannot have negative sizes: {shape}")
+        raise ValueError(f"{owner}: size is {shape} but cannot have negative entries")
     return shape
 
 
@@ -412,12 +407,12 @@ def _own(array: np.ndarray, requires_grad: bool) -> Tensor:
 
 def zeros(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    return _own(np.zeros(_shape(size), dtype), requires_grad)
+    return _own(np.zeros(_shape("zeros", size), dtype), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
     """A tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
-    return _own(np.ones(_shape(size), dtype), requires_grad)
+    return _own(np.ones(_shape("ones", size), dtype), requires_grad)
 
 
 def empty(*size: Any, dtype: Any = np.float32, requires_grad: bool = False) -> Tensor:
@@ -429,8 +424,10 @@ def full(size: Sequence[int], fill_value: Any, dtype: Any = None, requires_grad:
     """A tensor of the given shape filled with one value; dtype defaults to float32, int64 or bool by the value."""
     if dtype is None:
         kind = np.asarray(fill_value).dtype.kind
+        if kind not in "biuf":
+            raise TypeError(f"full: fill_value is {fill_value!r} but must be a number or bool")
         dtype = {"f": np.float32, "b": np.bool_}.get(kind, np.int64)
-    return _own(np.full(_shape((size,)), fill_value, dtype), requires_grad)
+    return _own(np.full(_shape("full", (size,)), fill_value, dtype), requires_grad)
 
 
 def zeros_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -465,15 +462,21 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Ten
     """start, start + step, ... below end (0 to start if only one is given); int64 for integers, else float32."""
     if end is None:
         start, end = 0, start
+    numbers = [number("arange", n, v) for n, v in (("start", start), ("end", end), ("step", step))]
+    if numbers[-1] == 0:
+        raise ValueError("arange: step must not be 0")
     values = np.arange(start, end, step)
     return _own(values.astype(dtype or (np.float32 if values.dtype.kind == "f" else np.int64)), False)
 
 
 def linspace(start: Any, end: Any, steps: int, dtype: Any = np.float32) -> Tensor:
     """steps values evenly spaced from start to end, both included."""
+    if integer("linspace", "steps", steps) < 0:
+        raise ValueError(f"linspace: steps is {steps} but must be at least 0")
     return _own(np.linspace(start, end, steps).astype(dtype), False)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = np.float32) -> Tensor:
     """The (n, m) matrix with ones on its diagonal."""
-    return _own(np.eye(n, m, dtype=dtype), False)
+    rows, columns = _shape("eye", (n, n if m is None else m))
+    return _own(np.eye(rows, columns, dtype=dtype), False)

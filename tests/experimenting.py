@@ -22,6 +22,7 @@ def passing(id: str, out: Path, **arguments: Any) -> dict[str, Any]:
     assert [c for c in result["checks"] if not c["passed"]] == []
     assert result["passed"]
     for figure in result["figures"]:
-        assert (out / id / figure["file"]).read_bytes().startswith(b"\x89PNG")
+        content = (out / id / figure["file"]).read_bytes()
+        assert content.startswith(b"GIF89a" if figure["file"].endswith(".gif") else b"\x89PNG")
         assert (out / id / figure["data"]).stat().st_size > 0
     return result

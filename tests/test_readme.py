@@ -63,6 +63,8 @@ def test_tree_is_true() -> None:
             p.relative_to(ROOT).as_posix() for p in (ROOT / folder).iterdir() if p.is_dir() and p.name[0] not in "_."
         }
         assert parts <= named, f"README does not name {sorted(parts - named)}"
+    modules = {p.name for p in (ROOT / "pyneural").glob("*.py") if p.name[0] != "_"}
+    assert modules <= set(re.findall(r"\w+\.py", section)), "a public module is not in README's picture"
 
 
 def test_files_that_are_named_exist() -> None:

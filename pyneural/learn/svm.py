@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels
+from .._arguments import number
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "precomputed")
 _CHUNK = 16384  # rows that are decided in one call, between which Ctrl-C is seen
@@ -187,6 +188,11 @@ class Machines:
         return won
 
 
+def _check_cost(name: str, C: float) -> None:
+    if not number(name, "C", C) > 0:
+        raise ValueError(f"{name}: C must be above 0, got {C}")
+
+
 def svc(
     x: np.ndarray,
     y: Any,
@@ -219,6 +225,7 @@ def svc(
     """
     from ..estimators import checks
 
+    _check_cost(name, C)
     classes, codes = checks.check_classes(y, name, len(x))
     weights = checks.check_weights(sample_weight, name, len(x))
     labels = classes.tolist()
@@ -273,6 +280,7 @@ def svr(
     """
     from ..estimators import checks
 
+    _check_cost(name, C)
     target = checks.check_target(y, name, len(x)).astype(np.float64)
     weights = checks.check_weights(sample_weight, name, len(x))
     upper = np.full(len(x), float(C)) if weights is None else np.where(weights > 0, C, 0.0)
@@ -347,6 +355,8 @@ def _solve(
     name: str,
 ) -> tuple[Kernel, np.ndarray | None, list[Any]]:
     """The fixed kernel, the centre and the solver's results for problems over rows x."""
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"{name}: kernel must be a Kernel, such as Kernel('rbf', gamma=0.1), got {kernel!r}")
     kernel = kernel.fixed(x, weights)
     centre = x.mean(axis=0, dtype=np.float64) if kernel.name in ("linear", "rbf") else None
     data = x

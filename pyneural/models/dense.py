@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def activation_module(activation: Activation, owner: str = "activation") -> nn.M
 
 def sizes_of(owner: str, sizes: Sequence[int], least: int = 2) -> tuple[int, ...]:
     """The sizes as a tuple of ints. Raises ValueError unless there are ``least`` of them, all integers above 0."""
-    found = tuple(sizes)
+    found = tuple(sizes) if isinstance(sizes, Iterable) else ()
     whole = [isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in found]
     if len(found) < least or not all(whole):
         raise ValueError(f"{owner}: sizes must be at least {least} integers above 0, from input to output, got {sizes}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import nn
+from .._arguments import probability
 from ..tensor import Tensor
 from .dense import Activation, activation_module, per_layer, sizes_of
 
@@ -99,6 +100,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.sizes = sizes_of("MLP", sizes)
+        probability("MLP", "dropout", dropout)
         count = len(self.sizes) - 2
         chosen = per_layer("MLP", activation, count)
         layers: list[nn.Module] = []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from .._arguments import probability
 from ..ops.attention import as_mask, attend
 from ..tensor import Tensor, as_tensor, zeros
 from . import init
@@ -65,12 +66,10 @@ class MultiheadAttention(Module):
         self.num_heads = _check_count(name, "num_heads", num_heads, 1)
         if embed_dim % num_heads:
             raise ValueError(f"{name}: embed_dim {embed_dim} must be a multiple of num_heads {num_heads}")
-        if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"{name}: dropout must be a probability between 0 and 1, got {dropout}")
         self.kdim = _check_count(name, "kdim", embed_dim if kdim is None else kdim, 1)
         self.vdim = _check_count(name, "vdim", embed_dim if vdim is None else vdim, 1)
         self.head_dim = embed_dim // num_heads
-        self.dropout = dropout
+        self.dropout = probability(name, "dropout", dropout)
         self.batch_first = batch_first
         self.add_zero_attn = add_zero_attn
         kind = np.float32 if dtype is None else dtype

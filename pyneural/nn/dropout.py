@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import functional as F
+from .._arguments import probability
 from ..tensor import Tensor
 from .module import Module
 
@@ -10,9 +11,7 @@ from .module import Module
 class _Dropout(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"{self._get_name()}: p must be a probability between 0 and 1, got {p}")
-        self.p = p
+        self.p = probability(self._get_name(), "p", p)
         self.inplace = inplace
 
     def extra_repr(self) -> str:

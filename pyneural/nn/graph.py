@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
+from .._arguments import probability
 from ..ops.segments import Edges, Segments
 from ..tensor import Tensor, as_tensor, zeros
 from . import init
@@ -58,9 +59,7 @@ class _Attention(Module):
         self.out_channels = _check_count(owner, "out_channels", out_channels, 1)
         self.heads = _check_count(owner, "heads", heads, 1)
         self.concat = concat
-        if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"{owner}: dropout must be a probability between 0 and 1, got {dropout}")
-        self.dropout = dropout
+        self.dropout = probability(owner, "dropout", dropout)
 
     def _joined(self, edges: Edges, scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted sums of the neighbours' values, heads side by side or averaged; and the weights."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import ops
+from .._arguments import probability
 from ..ops import recurrent
 from ..tensor import Tensor, as_tensor, tensor, zeros
 from . import init
@@ -85,12 +86,11 @@ class _Layers(_Recurrent):
         self.proj_size = _check_count(name, "proj_size", proj_size)
         if self.proj_size >= self.hidden_size:
             raise ValueError(f"{name}: proj_size is {proj_size} but must be smaller than hidden_size, {hidden_size}")
-        if isinstance(dropout, bool) or not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: dropout must be a probability between 0 and 1, got {dropout!r}")
+        self.dropout = probability(name, "dropout", dropout)
         if dropout and num_layers == 1:
             warnings.warn(f"{name}: dropout is done between layers, so dropout={dropout} does nothing for one layer",
                           stacklevel=3)  # fmt: skip
-        self.batch_first, self.dropout, self.bidirectional = bool(batch_first), float(dropout), bool(bidirectional)
+        self.batch_first, self.bidirectional = bool(batch_first), bool(bidirectional)
         out = self.proj_size or self.hidden_size
         for layer in range(self.num_layers):
             features = self.input_size if layer == 0 else out * (1 + self.bidirectional)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
+from .._arguments import number
 from .record import composed, op
 
 SIZES = ((), (0,), (1,), (7,), (17,), (33,), (3, 5), (2, 3, 65))
@@ -243,17 +244,17 @@ tanh_backward = op("tanh_backward", "a b", reference=lambda a, b: a * ((1 - b) *
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + exp(beta x)) / beta, elementwise; x itself where beta x > threshold (as in PyTorch)."""
-    return _softplus(x, float(beta), float(threshold))
+    return _softplus(x, number("softplus", "beta", beta), number("softplus", "threshold", threshold))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where positive, negative_slope * x elsewhere; the gradient at 0 is negative_slope times the incoming one."""
-    return _leaky_relu(x, float(negative_slope))
+    return _leaky_relu(x, number("leaky_relu", "negative_slope", negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2015)."""
-    return _elu(x, float(alpha))
+    return _elu(x, number("elu", "alpha", alpha))
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
@@ -302,7 +303,8 @@ def clip(x: Any, min: float | None = None, max: float | None = None) -> Any:
         return x if max is None else minimum(x, max)
     if x.dtype.kind in "iu" and any(isinstance(v, float) and not v.is_integer() for v in (min, max)):
         x = x.to(np.float32)
-    return _clip(x, -math.inf if min is None else float(min), math.inf if max is None else float(max))
+    low = -math.inf if min is None else number("clip", "min", min)
+    return _clip(x, low, math.inf if max is None else number("clip", "max", max))
 
 
 def _is_tensor(value: Any) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
+from .._arguments import integer
 from .elementwise import where
 from .gathering import _add_at, _put_at, _take, index_tensor, to_dtype
 from .record import op
@@ -78,7 +78,7 @@ def row_number(name: str, padding_idx: int | None, rows: int) -> int | None:
     """
     if padding_idx is None:
         return None
-    i = operator.index(padding_idx)
+    i = integer(name, "padding_idx", padding_idx)
     if not -rows <= i < rows:
         raise ValueError(
             f"{name}: padding_idx is {i} but must lie between {-rows} and {rows - 1} for {rows} embeddings"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
-from ._arguments import axes, kept_shape
+from .._arguments import axes, kept_shape
 from .elementwise import to
 from .record import op
 from .shape import _expand, concatenate, permute, reshape

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _engine
-from ._arguments import numpy_names
+from .._arguments import numpy_names
 from .record import RECORDS, composed, op
 from .shape import _embed_slice, _expand, _slice, axis_of, ravel
 

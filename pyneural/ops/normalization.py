@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
+from .._arguments import integer, integers
 from . import moments
 from .elementwise import to
 from .folds import fold_mean
@@ -218,7 +218,7 @@ def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None,
         ValueError: Shapes misfit, the groups do not divide C, or x is a single group of one value.
     """
     x, shape = _checked("group_norm", x, 2, weight, bias)
-    groups = operator.index(num_groups)
+    groups = integer("group_norm", "num_groups", num_groups)
     if groups < 1 or shape[1] % groups:
         raise ValueError(f"group_norm: num_groups is {groups} but must divide the {shape[1]} channels of x ({shape})")
     if math.prod(shape) == groups:
@@ -323,9 +323,7 @@ def _group_of_last(
 
 def shape_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     """A shape from a number or a sequence of numbers."""
-    if isinstance(normalized_shape, Sequence):
-        return tuple([operator.index(n) for n in normalized_shape])
-    return (operator.index(normalized_shape),)
+    return integers("normalization", "normalized_shape", normalized_shape)
 
 
 def _last(x: Any, shape: Any) -> tuple[int, ...]:
@@ -451,7 +449,7 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
         ValueError: x has fewer than 3 dimensions, or size is below 1.
     """
     x, shape = _checked("local_response_norm", x, 3)
-    size = operator.index(size)
+    size = integer("local_response_norm", "size", size)
     if size < 1:
         raise ValueError(f"local_response_norm: size is {size} but must be at least 1")
     if math.prod(shape) == 0:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
-from ._arguments import dims_of, numpy_names
+from .._arguments import dims_of, numpy_names
 from .elementwise import exp, where
 from .folds import FOLDS, Dims, Tensor, fold_errors, fold_sum, folds, restored
 from .record import op
@@ -162,4 +162,4 @@ def logsumexp(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     Raises:
         IndexError: x has no such dimension.
     """
-    return _logsumexp(as_tensor(x, "logsumexp"), dims_of(dim), bool(keepdim))
+    return _logsumexp(as_tensor(x, "logsumexp"), dims_of("logsumexp", dim), bool(keepdim))

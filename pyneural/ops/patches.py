@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
+from .._arguments import integer
 from .convolution import spatial_numbers, with_batch
 from .gathering import _add_at, _take
 from .rearrange import pad
@@ -24,7 +24,7 @@ as_tensor = _engine.as_tensor
 
 
 def _factor(name: str, what: str, x: Tensor, value: Any) -> int:
-    factor = operator.index(value)
+    factor = integer(name, what, value)
     if factor < 1:
         raise ValueError(f"{name}: {what} is {value!r} but must be at least 1")
     if x.ndim < 3:

@@ -7,13 +7,13 @@ an axis of m elements spans ``[floor(j m / n), ceil((j + 1) m / n))``.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
+from .._arguments import integer, integers
 from .convolution import spatial_numbers, with_batch
 from .gathering import gather, index_tensor
 from .record import op
@@ -290,7 +290,9 @@ def _adaptive_sizes(name: str, x: Tensor, output_size: Any, spatial: int) -> tup
     wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * spatial
     if len(wanted) != spatial:
         raise ValueError(f"{name}: output_size is {output_size!r} but must be one integer or {spatial} of them")
-    sizes = tuple([n if m is None else operator.index(m) for m, n in zip(wanted, x.shape[2:], strict=True)])
+    sizes = tuple(
+        [n if m is None else integer(name, "output_size", m) for m, n in zip(wanted, x.shape[2:], strict=True)]
+    )
     if min(sizes) < 0:
         raise ValueError(f"{name}: output_size is {output_size!r} but must not be negative")
     if 0 in x.shape[2:]:
@@ -316,7 +318,7 @@ def _avg(
     name = f"avg_pool{spatial}d"
     x, alone = with_batch(name, x, spatial)
     sizes = _pooled_sizes(name, x, spatial, kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is not None and operator.index(divisor_override) == 0:
+    if divisor_override is not None and integer(name, "divisor_override", divisor_override) == 0:
         raise ValueError(f"{name}: divisor_override must not be 0")
     return _alone(_avg_pool(x, *sizes[:4], bool(count_include_pad), divisor_override), alone)
 
@@ -346,7 +348,7 @@ def _unpool(
     usual = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[2:], steps, before, kernel, strict=True)]
     size = tuple(usual)
     if output_size is not None:
-        size = tuple([operator.index(n) for n in output_size])
+        size = integers(name, "output_size", tuple(output_size))
         size = size[2:] if len(size) == spatial + 2 else size
         if len(size) != spatial:
             raise ValueError(f"{name}: output_size is {tuple(output_size)} but must have {spatial} entries")

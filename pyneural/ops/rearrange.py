@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
-from ._arguments import numpy_names
+from .._arguments import integer, integers, numpy_names
 from .gathering import _add_at, _take, index_select
 from .record import composed, op
 from .shape import (
@@ -94,7 +93,7 @@ def roll(x: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | Non
     for n, d in zip(by, along, strict=True):
         d = axis_of("roll", d, x.ndim, x.shape)
         size = x.shape[d]
-        n = n % size if size else 0
+        n = integer("roll", "shifts", n) % size if size else 0
         if n:
             x = _concatenate([take_slice(x, d, size - n, n), take_slice(x, d, 0, size - n)], d)
     return x
@@ -103,7 +102,7 @@ def roll(x: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | Non
 @composed(
     reference=lambda x, *sizes: np.tile(x, sizes[0] if isinstance(sizes[0], tuple) else sizes),
     samples=lambda make: [(make(2, 3), (2, 2)), (make(3), (4, 2)), (make(2, 1), (1, 0)), (make(), (3,))],
-    errors=lambda make: [((make(2, 3), (2,)), ValueError, "repeat: 1 sizes for a tensor with 2 dimensions")],
+    errors=lambda make: [((make(2, 3), (2,)), ValueError, r"repeat: sizes are \(2,\), but each of the 2 dim")],
     dtypes="any",
 )
 def repeat(x: Tensor, *sizes: Any) -> Tensor:
@@ -115,10 +114,11 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
         ValueError: Fewer sizes than dimensions, or a negative one.
     """
     x = as_tensor(x)
-    times = sizes_of(sizes)
+    times = sizes_of("repeat", "sizes", sizes)
     if len(times) < x.ndim or min(times, default=0) < 0:
         raise ValueError(
-            f"repeat: {len(times)} sizes for a tensor with {x.ndim} dimensions; each needs one, at least 0"
+            f"repeat: sizes are {times}, but each of the {x.ndim} dimensions of x, of shape {x.shape}, needs one that "
+            "is at least 0"
         )
     shape = (1,) * (len(times) - x.ndim) + x.shape
     x = _reshape(x, [n for size in shape for n in (1, size)])
@@ -129,7 +129,7 @@ def repeat(x: Tensor, *sizes: Any) -> Tensor:
 def tile(x: Tensor, *dims: Any) -> Tensor:
     """x repeated along its dimensions; missing sizes in front count as 1. See :func:`repeat`."""
     x = as_tensor(x)
-    times = sizes_of(dims)
+    times = sizes_of("tile", "dims", dims)
     return repeat(x, (1,) * (x.ndim - len(times)) + times)
 
 
@@ -264,6 +264,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     """
     x = as_tensor(x)
     shape = x.shape
+    pad = integers("pad", "pad", pad)
     if len(pad) % 2 or len(pad) > 2 * len(shape):
         raise ValueError(
             f"pad: pad has {len(pad)} entries, but pairs are wanted for at most the {len(shape)} dimensions of x"
@@ -271,7 +272,7 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     if mode != "constant" and mode not in _PAD_MODES:
         raise ValueError(f"pad: mode {mode!r} is none of 'constant', {', '.join(map(repr, _PAD_MODES))}")
     pairs = [(0, 0)] * (len(shape) - len(pad) // 2)
-    pairs += [(operator.index(pad[i]), operator.index(pad[i + 1])) for i in range(len(pad) - 2, -1, -2)]
+    pairs += [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
     if any(n + min(a, 0) + min(b, 0) < 0 for (a, b), n in zip(pairs, shape, strict=True)):
         raise ValueError(f"pad: nothing is left of x of shape {shape} after taking off {tuple(pad)}")
     if any(a < 0 or b < 0 for a, b in pairs):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _engine
-from ._arguments import axes, dims_of, numpy_names
+from .._arguments import axes, dims_of, numpy_names
 from .elementwise import abs as magnitude
 from .elementwise import maximum, minimum, sqrt, to, where
 from .folds import (
@@ -67,13 +67,13 @@ def sum(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
         IndexError: x has no such dimension.
         ValueError: A dimension is named twice.
     """
-    return fold_sum(converted(x, dtype, "sum"), dims_of(dim), bool(keepdim))
+    return fold_sum(converted(x, dtype, "sum"), dims_of("sum", dim), bool(keepdim))
 
 
 @numpy_names
 def prod(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over dimensions, with gradients that are right with any number of zeros. Arguments as for :func:`sum`."""
-    return fold_prod(converted(x, dtype, "prod"), dims_of(dim), bool(keepdim))
+    return fold_prod(converted(x, dtype, "prod"), dims_of("prod", dim), bool(keepdim))
 
 
 @numpy_names
@@ -83,7 +83,7 @@ def mean(x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = Non
     Raises:
         TypeError: x is of integers or bools and no float dtype is given (as in PyTorch).
     """
-    return fold_mean(converted(x, dtype, "mean"), dims_of(dim), bool(keepdim))
+    return fold_mean(converted(x, dtype, "mean"), dims_of("mean", dim), bool(keepdim))
 
 
 @numpy_names
@@ -93,7 +93,7 @@ def amax(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     Raises:
         ValueError: One of the dimensions is empty.
     """
-    return fold_amax(as_tensor(x, "amax"), dims_of(dim), bool(keepdim))
+    return fold_amax(as_tensor(x, "amax"), dims_of("amax", dim), bool(keepdim))
 
 
 @numpy_names
@@ -103,19 +103,19 @@ def amin(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     Raises:
         ValueError: One of the dimensions is empty.
     """
-    return fold_amin(as_tensor(x, "amin"), dims_of(dim), bool(keepdim))
+    return fold_amin(as_tensor(x, "amin"), dims_of("amin", dim), bool(keepdim))
 
 
 @numpy_names
 def any(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """True where any element over the dimensions is not 0 (NaN is not); False for no elements."""
-    return fold_any(as_tensor(x, "any"), dims_of(dim), bool(keepdim))
+    return fold_any(as_tensor(x, "any"), dims_of("any", dim), bool(keepdim))
 
 
 @numpy_names
 def all(x: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """True where every element over the dimensions is not 0 (NaN is not); True for no elements."""
-    return fold_all(as_tensor(x, "all"), dims_of(dim), bool(keepdim))
+    return fold_all(as_tensor(x, "all"), dims_of("all", dim), bool(keepdim))
 
 
 @numpy_names
@@ -283,7 +283,7 @@ def var(
     """
     x = as_tensor(x, "var")
     dim, correction = _correction("var", dim, unbiased, correction)
-    return _var("var", x, dims_of(dim), bool(keepdim), correction)
+    return _var("var", x, dims_of("var", dim), bool(keepdim), correction)
 
 
 def _var(name: str, x: Tensor, dims: tuple | None, keepdim: bool, correction: float) -> Tensor:
@@ -312,7 +312,7 @@ def std(
     """Standard deviation over dimensions, the square root of :func:`var`. Where it is 0 its gradient is 0."""
     x = as_tensor(x, "std")
     dim, correction = _correction("std", dim, unbiased, correction)
-    return _root(_var("std", x, dims_of(dim), bool(keepdim), correction))
+    return _root(_var("std", x, dims_of("std", dim), bool(keepdim), correction))
 
 
 def _norm_reference(x: np.ndarray, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
@@ -363,7 +363,7 @@ def norm(x: Tensor, p: float | str | None = 2, dim: Dims = None, keepdim: bool =
     x = as_tensor(x, "norm")
     if x.dtype.kind != "f":
         x = to(x, np.float32)
-    dims, keepdim = dims_of(dim), bool(keepdim)
+    dims, keepdim = dims_of("norm", dim), bool(keepdim)
     if p is None or p == "fro":
         p = 2
     if isinstance(p, str) or math.isnan(p):
@@ -393,4 +393,4 @@ def norm(x: Tensor, p: float | str | None = 2, dim: Dims = None, keepdim: bool =
 @numpy_names
 def count_nonzero(x: Tensor, dim: Dims = None) -> Tensor:
     """How many elements over the dimensions are not 0, int64."""
-    return fold_sum(as_tensor(x, "count_nonzero") != 0, dims_of(dim), False)
+    return fold_sum(as_tensor(x, "count_nonzero") != 0, dims_of("count_nonzero", dim), False)

@@ -7,13 +7,13 @@ transposed maps, and each is the other's gradient.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
+from .._arguments import integer, number
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from .record import op
 
@@ -227,9 +227,9 @@ def interpolate(
     if size is not None:
         if recompute_scale_factor:
             raise ValueError("interpolate: recompute_scale_factor says nothing where size is given")
-        sizes = [operator.index(m) for m in _per_axis("size", size, spatial)]
+        sizes = [integer("interpolate", "size", m) for m in _per_axis("size", size, spatial)]
     else:
-        factors = [float(f) for f in _per_axis("scale_factor", scale_factor, spatial)]
+        factors = [number("interpolate", "scale_factor", f) for f in _per_axis("scale_factor", scale_factor, spatial)]
         if not all(0 < f < math.inf for f in factors):
             raise ValueError(f"interpolate: scale_factor is {scale_factor!r} but must be positive and finite")
         sizes = [math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]

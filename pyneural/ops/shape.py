@@ -7,14 +7,13 @@ A view shares its tensor's memory. Every basic index ``x[1:5, ::-2, 3]`` is one 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import _engine
-from ._arguments import numpy_names
+from .._arguments import integer, integers, numpy_names
 from .record import op
 
 __all__ = [
@@ -37,17 +36,15 @@ def axis_of(name: str, dim: int, ndim: int, shape: Sequence[int]) -> int:
     Raises:
         IndexError: There is no such dimension.
     """
-    dim = operator.index(dim)
+    dim = integer(name, "dim", dim)
     if not -ndim <= dim < ndim:
         raise IndexError(f"{name}: dim {dim} is out of range for shape {tuple(shape)} (use {-ndim} to {ndim - 1})")
     return dim + ndim if dim < 0 else dim
 
 
-def sizes_of(sizes: tuple) -> tuple[int, ...]:
-    """The sizes in ``f(2, 3)`` or ``f((2, 3))``."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = tuple(sizes[0])
-    return tuple([operator.index(n) for n in sizes])
+def sizes_of(name: str, what: str, sizes: tuple) -> tuple[int, ...]:
+    """The sizes in ``f(2, 3)`` or ``f((2, 3))``. TypeError if they are no integers."""
+    return integers(name, what, sizes[0] if len(sizes) == 1 else sizes)
 
 
 # ---- primitives ----
@@ -233,7 +230,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
         ValueError: The number of elements differs.
     """
     x = as_tensor(x)
-    sizes = sizes_of(shape)
+    sizes = sizes_of("reshape", "shape", shape)
     if x.is_contiguous():
         return _reshape(x, sizes)
     try:
@@ -248,7 +245,7 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     Raises:
         ValueError: The number of elements differs, or the strides of x allow no view (reshape copies then).
     """
-    return _reshape(as_tensor(x), sizes_of(shape))
+    return _reshape(as_tensor(x), sizes_of("view", "shape", shape))
 
 
 def reshape_as(x: Tensor, other: Tensor) -> Tensor:
@@ -268,7 +265,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
         ValueError: dims does not name every dimension once.
         IndexError: A dimension does not exist.
     """
-    return _permute(as_tensor(x), sizes_of(dims))
+    return _permute(as_tensor(x), sizes_of("permute", "dims", dims))
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
@@ -331,7 +328,7 @@ def expand(x: Tensor, *sizes: Any) -> Tensor:
     Raises:
         ValueError: A size of x is neither 1 nor the wanted one.
     """
-    return _expand(as_tensor(x), sizes_of(sizes))
+    return _expand(as_tensor(x), sizes_of("expand", "sizes", sizes))
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
@@ -451,7 +448,7 @@ def select(x: Tensor, dim: int, index: int) -> Tensor:
     """
     x = as_tensor(x)
     dim = axis_of("select", dim, x.ndim, x.shape)
-    size, index = x.shape[dim], operator.index(index)
+    size, index = x.shape[dim], integer("select", "index", index)
     if not -size <= index < size:
         raise IndexError(f"select: index {index} is out of range for dim {dim} of size {size} (x has shape {x.shape})")
     return take_slice(x, dim, index % size, -1)
@@ -506,11 +503,11 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
     dim = axis_of("split", dim, x.ndim, x.shape)
     size = x.shape[dim]
     if isinstance(split_size_or_sections, (tuple, list)):
-        sections = [operator.index(n) for n in split_size_or_sections]
+        sections = list(integers("split", "split_size_or_sections", split_size_or_sections))
         if sum(sections) != size or min(sections, default=0) < 0:
             raise ValueError(f"split: sizes {sections} do not add up to the size of dim {dim} of shape {x.shape}")
     else:
-        each = operator.index(split_size_or_sections)  # type: ignore[arg-type]
+        each = integer("split", "split_size_or_sections", split_size_or_sections)
         if each < 1:
             raise ValueError(f"split: the size of a part is {each} but must be at least 1")
         sections = [min(each, size - i) for i in range(0, size, each)] or [0]
@@ -529,7 +526,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         IndexError: dim does not exist.
     """
     x = as_tensor(x)
-    if chunks < 1:
+    if integer("chunk", "chunks", chunks) < 1:
         raise ValueError(f"chunk: chunks is {chunks} but must be at least 1")
     size = x.shape[axis_of("chunk", dim, x.ndim, x.shape)]
     return split(x, max(1, -(-size // chunks)), dim) if size else split(x, [0] * chunks, dim)

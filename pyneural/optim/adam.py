@@ -12,7 +12,7 @@ from .optimizer import Optimizer, absent, check_range, counter, sign, zeros_like
 
 def _check_betas(owner: str, group: dict[str, Any]) -> None:
     betas = group["betas"]
-    if len(betas) != 2:
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
         raise ValueError(f"{owner}: betas must be two numbers, got {betas!r}")
     for i, beta in enumerate(betas):
         check_range(owner, f"betas[{i}]", beta, 0.0, 1.0)

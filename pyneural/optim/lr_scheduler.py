@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .._arguments import integer
 from ._plateau import ReduceLROnPlateau as ReduceLROnPlateau
 from ._plateau import replayed, take_state
 from .optimizer import Optimizer
@@ -110,10 +111,17 @@ def _holds_function(value: Any) -> bool:
 def _one_per_group(owner: str, name: str, value: Any, optimizer: Optimizer) -> list[Any]:
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
-        return [value] * count
+        value = [value] * count
     if len(value) != count:
         raise ValueError(f"{owner}: {name} has {len(value)} entries for {count} parameter groups")
     return list(value)
+
+
+def _functions(owner: str, lr_lambda: Any, optimizer: Optimizer) -> list[Callable[[int], float]]:
+    found = _one_per_group(owner, "lr_lambda", lr_lambda, optimizer)
+    if not all(callable(f) for f in found):
+        raise TypeError(f"{owner}: lr_lambda is {lr_lambda!r} but must be a function of the epoch, or a list of them")
+    return found
 
 
 class LambdaLR(LRScheduler):
@@ -125,7 +133,7 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        self.lr_lambdas = _one_per_group("LambdaLR", "lr_lambda", lr_lambda, optimizer)
+        self.lr_lambdas = _functions("LambdaLR", lr_lambda, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -141,7 +149,7 @@ class MultiplicativeLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        self.lr_lambdas = _one_per_group("MultiplicativeLR", "lr_lambda", lr_lambda, optimizer)
+        self.lr_lambdas = _functions("MultiplicativeLR", lr_lambda, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -154,7 +162,7 @@ class StepLR(LRScheduler):
     """Times ``gamma`` every ``step_size`` epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        if step_size < 1:
+        if integer("StepLR", "step_size", step_size) < 1:
             raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
         self.step_size = step_size
         self.gamma = gamma

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
+from .._arguments import number
 from ..autodiff import enable_grad, no_grad
 from ..nn.module import as_array
 from ..tensor import Tensor, as_tensor, full, zeros
@@ -19,8 +20,8 @@ _HOW_NOT_WHAT = ("foreach", "capturable", "differentiable", "fused")
 
 
 def check_range(owner: str, name: str, value: Any, low: float = 0.0, below: float = math.inf) -> None:
-    """Raises ValueError unless low <= value < below, which NaN fails."""
-    if not low <= value < below:
+    """Raises ValueError unless low <= value < below, which NaN fails; TypeError if the value is no number."""
+    if not low <= number(owner, name, value) < below:
         bound = f"at least {low:g}" + (f" and below {below:g}" if below < math.inf else "")
         raise ValueError(f"{owner}: {name} must be {bound}, got {value}")
 
@@ -41,8 +42,10 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
-        if isinstance(params, Tensor):
-            raise TypeError(f"{type(self).__name__}: params must be an iterable of tensors or dicts, got one tensor")
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            got = "one tensor" if isinstance(params, Tensor) else f"{type(params).__name__}"
+            hint = "; take its parameters()" if hasattr(params, "parameters") else ""
+            raise TypeError(f"{type(self).__name__}: params must be an iterable of tensors or dicts, got {got}{hint}")
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self.param_groups: list[dict[str, Any]] = []
@@ -129,6 +132,8 @@ class Optimizer:
         """Moves every parameter that has a gradient. ``closure``, if given, is called first and its loss returned."""
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"{type(self).__name__}.step: closure must be a function, got {type(closure).__name__}")
             with enable_grad():
                 loss = closure()
         self._refresh()

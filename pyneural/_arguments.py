@@ -36,13 +36,42 @@ def numpy_names(function: Function) -> Function:
     return with_numpy_names  # type: ignore[return-value]
 
 
-def dims_of(dim: int | Sequence[int] | None) -> tuple[int, ...] | None:
+def integer(owner: str, name: str, value: Any) -> int:
+    """An argument that must be an integer. TypeError if it is something else."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{owner}: {name} is {value!r} but must be an integer") from None
+
+
+def integers(owner: str, name: str, values: Any) -> tuple[int, ...]:
+    """An argument that must be an integer or a sequence of them. TypeError if it is something else."""
+    try:
+        if isinstance(values, (tuple, list)) or getattr(values, "ndim", False):
+            return tuple([operator.index(v) for v in values])
+        return (operator.index(values),)
+    except TypeError:
+        raise TypeError(f"{owner}: {name} is {values!r} but must be an integer or a sequence of them") from None
+
+
+def number(owner: str, name: str, value: Any) -> float:
+    """An argument that must be a number. TypeError if it is something else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{owner}: {name} is {value!r} but must be a number") from None
+
+
+def probability(owner: str, name: str, value: Any) -> float:
+    """An argument that must be a number between 0 and 1. TypeError or ValueError if it is something else."""
+    if not 0.0 <= number(owner, name, value) <= 1.0:
+        raise ValueError(f"{owner}: {name} must be a probability between 0 and 1, got {value}")
+    return float(value)
+
+
+def dims_of(owner: str, dim: int | Sequence[int] | None) -> tuple[int, ...] | None:
     """The dimensions of a reduction as its op takes them: None for all, which ``()`` means too (as in PyTorch)."""
-    if dim is None:
-        return None
-    if isinstance(dim, (tuple, list)):
-        return tuple([operator.index(d) for d in dim]) or None
-    return (operator.index(dim),)  # type: ignore[arg-type]
+    return None if dim is None else integers(owner, "dim", dim) or None
 
 
 def axes(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
