@@ -134,7 +134,29 @@ def escape(lines: list[str]) -> None:
         lines[i] = "".join(parts)
 
 
+def list_attributes(lines: list[str]) -> None:
+    """A section of attributes as a list: napoleon takes several names for a name and its type."""
+    if "Attributes:" not in lines:
+        return
+    begin = lines.index("Attributes:")
+    end = begin + 1
+    while end < len(lines) and (not lines[end] or lines[end].startswith(" ")):
+        end += 1
+    made = ["", ":Attributes:", ""]
+    for line in lines[begin + 1 : end]:
+        names, colon, text = line.strip().partition(": ")
+        if line.startswith("    ") and not line.startswith("     ") and colon:
+            line = "    - " + ", ".join(f"``{name}``" for name in names.split(", ")) + ": " + text
+        elif line:
+            line = "      " + line.strip()
+        made.append(line)
+    lines[begin:end] = [*made, ""]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect(
+        "autodoc-process-docstring", lambda app, what, name, thing, options, lines: list_attributes(lines), priority=400
+    )
     app.connect("autodoc-process-docstring", lambda app, what, name, thing, options, lines: escape(lines), priority=600)
     app.add_directive("public-names", PublicNames)
     app.add_directive("op-records", Ops)

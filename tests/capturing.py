@@ -63,6 +63,20 @@ def eager_and_compiled(make, inputs, between=None, **passes):
     return compiled
 
 
+def descent(model, loss):
+    """Steps of SGD on loss(*inputs)."""
+    o = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(*inputs):
+        o.zero_grad()
+        value = loss(*inputs)
+        value.backward()
+        o.step()
+        return value
+
+    return SimpleNamespace(step=step, state=lambda: [*model.parameters(), *model.buffers()])
+
+
 def regression(optimizer=lambda p: optim.SGD(p, lr=0.1), layers=None, loss=F.mse_loss):
     """A small network with its step; inputs are (n, 4) and (n, 2)."""
     model = layers() if layers else nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))

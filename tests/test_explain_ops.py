@@ -40,15 +40,21 @@ def _count(args):
     return sum(a.size for a in arrays) if all(a.size for a in arrays) else 0
 
 
-@pytest.mark.parametrize("record", DIFFERENTIABLE, ids=lambda r: r.name)
-def test_explained_numbers_are_autodiffs(record):
-    args, variables = small_sample(record)
+def squares_of(record, args):
+    """The summed squares of all outputs, as a function without arguments."""
 
     def f():
         out = record.function(*args)
         outs = out if isinstance(out, tuple) else (out,)
         return sum((o * o).sum() for o in outs if o.requires_grad)
 
+    return f
+
+
+@pytest.mark.parametrize("record", DIFFERENTIABLE, ids=lambda r: r.name)
+def test_explained_numbers_are_autodiffs(record):
+    args, variables = small_sample(record)
+    f = squares_of(record, args)
     loss = f()
     expected = pn.autodiff.gradients(loss, variables, allow_unused=True)
     for e in (pn.explain(f), pn.explain(f())):
@@ -71,13 +77,7 @@ SMOOTH = [r for r in DIFFERENTIABLE if r.differences]
 @pytest.mark.parametrize("record", SMOOTH, ids=lambda r: r.name)
 def test_differences_of_every_op(record):
     args, _ = small_sample(record)
-
-    def f():
-        out = record.function(*args)
-        outs = out if isinstance(out, tuple) else (out,)
-        return sum((o * o).sum() for o in outs if o.requires_grad)
-
-    e = pn.explain(f, differences=True)
+    e = pn.explain(squares_of(record, args), differences=True)
     for leaf in e.walks[0].leaves:
         assert leaf.check.error < 1e-6
     for visit in e.walks[0].visits:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from capturing import eager_and_compiled
+from capturing import descent, eager_and_compiled
 
 import pyneural as pn
-from pyneural import nn, optim
+from pyneural import nn
 from pyneural.models import Coded, ConvAutoencoder, ConvClassifier, LeNet5
 
 RNG = np.random.default_rng(0)
@@ -130,16 +129,7 @@ def test_replayed_autoencoder_step_has_the_same_bits():
 
     def make():
         model = ConvAutoencoder()
-        optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-        def step(x):
-            optimizer.zero_grad()
-            loss = model.loss(model(x), x)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        return SimpleNamespace(step=step, state=lambda: [*model.parameters(), *model.buffers()])
+        return descent(model, lambda x: model.loss(model(x), x))
 
     found = []
     for threads in (1, 2, 7):
@@ -154,16 +144,7 @@ def test_replayed_autoencoder_step_has_the_same_bits():
 def test_step_is_explained_in_two_seconds(tmp_path):
     pn.manual_seed(0)
     model = ConvAutoencoder()
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-    @pn.compile
-    def step(x):
-        optimizer.zero_grad()
-        loss = model.loss(model(x), x)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = pn.compile(descent(model, lambda x: model.loss(model(x), x)).step)
     x = pn.tensor(images(64, dtype=np.float32))
     for _ in range(2):
         step(x)

@@ -18,7 +18,8 @@ def _torch():
     return pytest.importorskip("torch", reason="PyTorch is not installed to compare with")
 
 
-def _net():
+def _net(nn=nn):
+    """In pyneural, or from PyTorch's modules."""
     return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Sequential(nn.Dropout(), nn.Linear(16, 3, bias=False)))
 
 
@@ -123,13 +124,7 @@ def test_refused(call, error, message):
 
 
 def test_names_and_order_are_pytorchs():
-    torch = _torch()
-    m = _net()
-    t = torch.nn.Sequential(
-        torch.nn.Linear(8, 16),
-        torch.nn.ReLU(),
-        torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(16, 3, bias=False)),
-    )
+    m, t = _net(), _net(_torch().nn)
     assert [n for n, _ in m.named_parameters()] == [n for n, _ in t.named_parameters()]
     assert [n for n, _ in m.named_modules()] == [n for n, _ in t.named_modules()]
     assert list(m.state_dict()) == list(t.state_dict())
@@ -193,11 +188,7 @@ def test_state_dict_round_trip_and_memory():
 def test_pytorchs_state_dict_loads_as_it_is():
     torch = _torch()
     m = _net()
-    t = torch.nn.Sequential(
-        torch.nn.Linear(8, 16),
-        torch.nn.ReLU(),
-        torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(16, 3, bias=False)),
-    ).eval()
+    t = _net(torch.nn).eval()
     m.eval().load_state_dict(t.state_dict())
     x = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
     np.testing.assert_allclose(np.asarray(m(pn.tensor(x)).detach()), t(torch.from_numpy(x)).detach().numpy(), atol=1e-6)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from capturing import eager_and_compiled
+from capturing import descent, eager_and_compiled
 
 import pyneural as pn
 from pyneural import functional as F
-from pyneural import nn, optim
+from pyneural import nn
 
 RNG = np.random.default_rng(0)
 SIZES = {1: (7,), 2: (5, 6), 3: (4, 5, 6)}
@@ -118,16 +117,7 @@ def test_replayed_step_has_the_same_bits():
             nn.ChannelShuffle(2), nn.PixelUnshuffle(2), nn.Unfold(3, stride=2),
             nn.Fold((9, 9), 2, padding=1, stride=2), nn.Flatten(),
         )  # fmt: skip
-        optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-        def step(x):
-            optimizer.zero_grad()
-            loss = (model(x) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        return SimpleNamespace(step=step, state=lambda: list(model.parameters()))
+        return descent(model, lambda x: (model(x) ** 2).mean())
 
     eager_and_compiled(make, [(uniform(3, 1, 6, 5).astype(np.float32),) for _ in range(4)])
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from capturing import eager_and_compiled
+from capturing import descent, eager_and_compiled
 
 import pyneural as pn
 from pyneural import functional as F
-from pyneural import nn, optim
+from pyneural import nn
 from pyneural.ops import resampling
 
 RNG = np.random.default_rng(0)
@@ -163,16 +162,7 @@ def test_replayed_step_has_the_same_bits(mode):
     def make():
         model = nn.Sequential(nn.Linear(5, 36), nn.Unflatten(1, (4, 3, 3)), nn.Upsample(scale_factor=2, mode=mode),
                               nn.Conv2d(4, 2, 3), nn.Upsample((9, 5), mode=mode))  # fmt: skip
-        optimizer = optim.SGD(model.parameters(), lr=0.1)
-
-        def step(x):
-            optimizer.zero_grad()
-            loss = (model(x) ** 2).mean()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        return SimpleNamespace(step=step, state=lambda: list(model.parameters()))
+        return descent(model, lambda x: (model(x) ** 2).mean())
 
     eager_and_compiled(make, [(uniform(6, 5).astype(np.float32),) for _ in range(4)])
 

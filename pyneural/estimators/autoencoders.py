@@ -17,9 +17,8 @@ from .checks import BOOLEAN, POSITIVE_COUNT, Interval, Kind, OneOf, check_rows
 from .training import ACTIVATION, ONE_ACTIVATION, NetworkEstimator, translated
 
 _TRAINING = """
-        solver, alpha, batch_size, learning_rate, learning_rate_init, max_iter, shuffle: As for :class:`MLPClassifier`.
-        random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping: Likewise.
-        validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, dtype: Likewise.
+
+    ``solver`` and the parameters behind it are as for :class:`MLPClassifier`.
 
     Attributes:
         model_: The network.
@@ -130,7 +129,9 @@ class Autoencoder(_Coder):
     Args:
         n_components: Numbers in a code.
         hidden_layer_sizes: Of the encoder, between input and code; the decoder has the same, backwards.
-        activation: After the hidden layers. code_activation: After the code. output_activation: After the last layer.
+        activation: After the hidden layers.
+        code_activation: After the code.
+        output_activation: After the last layer.
         loss: "squared" error (its mean over features), or "bce" for X in [0, 1] and a sigmoid at the output.
         tied: Decode with the encoder's weights, transposed."""
         + _TRAINING
@@ -209,7 +210,8 @@ class VariationalAutoencoder(_Coder):
     Args:
         n_components: Numbers in a code.
         hidden_layer_sizes: Of the encoder, between input and code; the decoder has the same, backwards.
-        activation: After the hidden layers. output_activation: After the last layer.
+        activation: After the hidden layers.
+        output_activation: After the last layer.
         loss: "squared" error, or "bce" for X in [0, 1] and a sigmoid at the output; summed over the features.
         kl_weight: Of the divergence of the codes from N(0, 1)."""
         + _TRAINING

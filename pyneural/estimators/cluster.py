@@ -220,7 +220,8 @@ class MiniBatchKMeans(_Centers):
         cluster_centers_: (n_clusters, d) float64.
         counts_: Rows that each centre has won.
         labels_: (N,) int32, and inertia_, if they are computed.
-        n_iter_: Times that as many rows as there are were drawn, rounded up. n_steps_: Batches.
+        n_iter_: Times that as many rows as there are were drawn, rounded up.
+        n_steps_: Batches.
     """
 
     counts_: np.ndarray

@@ -36,10 +36,12 @@ class PCA(TransformerMixin):
     Attributes:
         components_: Directions as rows (n_components, d), by descending variance; the largest entry of each is
             positive.
-        explained_variance_: Along each direction, over N - 1. explained_variance_ratio_: Their shares.
+        explained_variance_: Along each direction, over N - 1.
+        explained_variance_ratio_: Their shares.
         singular_values_: Of the centred rows.
-        mean_: (d,). noise_variance_: Mean variance of the directions that are left out.
-        n_components_, n_samples_, n_features_in_, feature_names_in_.
+        mean_: Of the rows, (d,).
+        noise_variance_: Mean variance of the directions that are left out.
+        n_components_, n_samples_, n_features_in_, feature_names_in_: As scikit-learn has them.
     """
 
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {

@@ -44,7 +44,9 @@ _PARAMETERS = """
         loss_curve_, validation_loss_curve_: The loss of each epoch; the latter is empty without validation data.
         validation_scores_: Accuracy or R^2 on the validation data after each epoch.
         best_loss_, best_validation_score_: The least loss that was watched, and the best of those scores or None.
-        n_iter_: Epochs. t_: Rows that were seen. seconds_: Time of each epoch.
+        n_iter_: Epochs.
+        t_: Rows that were seen.
+        seconds_: Time of each epoch.
         coefs_, intercepts_: Weights (inputs, outputs) and biases (outputs,) of each layer.
         n_layers_, n_outputs_, out_activation_: As scikit-learn counts and names them.
         model_: The network, a :class:`pyneural.models.MLP`.

@@ -103,10 +103,13 @@ class SVC(ClassifierMixin, _Machine):
     Attributes:
         classes_: Labels (k,).
         support_, support_vectors_, n_support_: Support vectors by class: rows, values, and how many of each class.
-        dual_coef_: (k - 1, vectors), in libsvm's layout. intercept_: (pairs,).
+        dual_coef_: (k - 1, vectors), in libsvm's layout.
+        intercept_: (pairs,).
         coef_: Weights (pairs, d) of a linear kernel.
-        n_iter_: Steps of each pair. gap_: Largest violation of the optimality conditions that is left.
-        fit_status_: 0 if the tolerance was reached. gamma_: The number that ``gamma`` came to.
+        n_iter_: Steps of each pair.
+        gap_: Largest violation of the optimality conditions that is left.
+        fit_status_: 0 if the tolerance was reached.
+        gamma_: The number that ``gamma`` came to.
         probA_, probB_: The sigmoids of each pair, if ``probability``.
         class_weight_, shape_fit_, n_features_in_, feature_names_in_: As in scikit-learn.
     """
@@ -292,8 +295,11 @@ class SVR(RegressorMixin, _Machine):
     :class:`SVC` mean the same here.
 
     Attributes:
-        support_, support_vectors_, n_support_, dual_coef_ (1, vectors), intercept_ (1,), coef_ (1, d), n_iter_,
-        gap_, fit_status_, gamma_, shape_fit_, n_features_in_, feature_names_in_: As of :class:`SVC`.
+        dual_coef_: (1, vectors).
+        intercept_: (1,).
+        coef_: (1, d).
+        support_, support_vectors_, n_support_, n_iter_, gap_, fit_status_, gamma_: As of :class:`SVC`.
+        shape_fit_, n_features_in_, feature_names_in_: Likewise.
     """
 
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {**_SHARED, "epsilon": (NOT_NEGATIVE,)}
