@@ -99,7 +99,7 @@ def test_the_default_start_is_the_layers_own():
         (lambda: MLP((7, 5, 3), ["relu", "tanh"]), ValueError, "2 activations for 1 hidden"),
         (lambda: MLP((7, 5, 3), "logistc"), ValueError, "unknown activation 'logistc'"),
         (lambda: MLP((7, 5, 3), init="glorot"), ValueError, "unknown init 'glorot'; known are xavier_uniform"),
-        (lambda: MLP((7, 5, 3), dropout=1.5), ValueError, "p must be a probability"),
+        (lambda: MLP((7, 5, 3), dropout=1.5), ValueError, "dropout must be a probability"),
         (lambda: MLP((7, 5, 3)).hidden(pn.tensor(X), 1), IndexError, "layer is 1, but there are 1 hidden"),
     ],
 )

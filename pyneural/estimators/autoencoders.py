@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +13,8 @@ from .. import models, nn
 from ..models.dense import batchwise
 from ..tensor import Tensor
 from .base import TransformerMixin
-from .checks import BOOLEAN, POSITIVE_COUNT, Interval, Kind, OneOf, check_rows
-from .training import ACTIVATION, ONE_ACTIVATION, NetworkEstimator, translated
+from .checks import BOOLEAN, POSITIVE_COUNT, Interval, OneOf, check_rows
+from .training import ONE_ACTIVATION, NetworkEstimator, translated
 
 _TRAINING = """
 
@@ -29,25 +29,19 @@ _TRAINING = """
 class _Coder(TransformerMixin, NetworkEstimator):
     """Rows to codes and back by a network."""
 
-    hidden_layer_sizes: Any
     n_components: int
-    activation: Any
     output_activation: Any
     loss: str
 
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         **NetworkEstimator._training_constraints,
-        "hidden_layer_sizes": (Interval(Integral, 1), Kind((tuple, list, np.ndarray), "a list of sizes")),
         "n_components": (POSITIVE_COUNT,),
-        "activation": ACTIVATION,
         "output_activation": ONE_ACTIVATION,
         "loss": (OneOf(("squared", "bce")),),
     }
 
     def _sizes(self, inputs: int) -> tuple[int, ...]:
-        sizes = self.hidden_layer_sizes
-        hidden: list[Any] = [sizes] if isinstance(sizes, Integral) else list(sizes)
-        return (inputs, *hidden, self.n_components)
+        return (inputs, *self._hidden(), self.n_components)
 
     def _require_shares(self, rows: np.ndarray) -> None:
         if self.loss == "bce" and (rows.min() < 0 or rows.max() > 1):
@@ -75,13 +69,9 @@ class _Coder(TransformerMixin, NetworkEstimator):
                 )
             self._require_shares(held)
         elif self.early_stopping:
-            count = max(1, int(np.ceil(self.validation_fraction * len(rows))))
-            if count >= len(rows):
-                raise ValueError(
-                    f"{type(self).__name__}: early_stopping would set {count} of {len(rows)} rows apart; lower "
-                    "validation_fraction or give more rows"
-                )
-            apart = np.linspace(0, len(rows) - 1, count).round().astype(np.int64)  # spread evenly through the rows
+            apart = (
+                np.linspace(0, len(rows) - 1, self._set_apart(len(rows))).round().astype(np.int64)
+            )  # spread evenly through the rows
             held, rows = rows[apart], np.delete(rows, apart, axis=0)
         inputs, dtype = rows.shape[1], rows.dtype
         self._train(lambda: make(inputs, dtype), loss, rows, None, validation=None if held is None else (held, None))

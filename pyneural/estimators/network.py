@@ -25,7 +25,7 @@ from .checks import (
     check_target,
     class_weights,
 )
-from .training import ACTIVATION, ONE_ACTIVATION, NetworkEstimator, translated
+from .training import ONE_ACTIVATION, NetworkEstimator, translated
 
 _PARAMETERS = """
     Parameters beyond scikit-learn's: ``activation`` may also be any other name, module or function of
@@ -54,15 +54,11 @@ _PARAMETERS = """
 
 
 class _Perceptron(NetworkEstimator):
-    hidden_layer_sizes: Any
-    activation: Any
     dropout: float
     init: Any
 
     _constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
         **NetworkEstimator._training_constraints,
-        "hidden_layer_sizes": (Interval(Integral, 1), Kind((tuple, list, np.ndarray), "a list of sizes")),
-        "activation": ACTIVATION,
         "solver": (OneOf(("adam", "adamw", "sgd", "lbfgs")),),
         "power_t": (NOT_NEGATIVE,),
         "max_fun": (POSITIVE_COUNT,),
@@ -81,10 +77,8 @@ class _Perceptron(NetworkEstimator):
             raise ValueError(
                 f"{type(self).__name__}: solver 'lbfgs' needs a loss without chance, but dropout is {self.dropout:g}"
             )
-        sizes = self.hidden_layer_sizes
-        hidden: list[Any] = [sizes] if isinstance(sizes, Integral) else list(sizes)
         return MLP(
-            (inputs, *hidden, outputs),
+            (inputs, *self._hidden(), outputs),
             translated(self.activation),
             dropout=float(self.dropout),
             init=self.init,
@@ -104,12 +98,7 @@ class _Perceptron(NetworkEstimator):
         if isinstance(self.random_state, Integral):
             stream.manual_seed(int(self.random_state))
         order = np.asarray(random.randperm(rows, generator=stream))
-        count = max(1, int(np.ceil(self.validation_fraction * rows)))
-        if count >= rows:
-            raise ValueError(
-                f"{type(self).__name__}: early_stopping would set {count} of {rows} rows apart; lower "
-                "validation_fraction or give more rows"
-            )
+        count = self._set_apart(rows)
         if codes is None:
             return order[:count]
         # In turns through the classes, so that their shares stay.

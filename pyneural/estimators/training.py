@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -157,6 +157,8 @@ class NetworkEstimator(Estimator):
     _size: tuple[int, float]  # rows and sum of weights of the first fit
 
     # Parameters that every such estimator has.
+    hidden_layer_sizes: Any
+    activation: Any
     solver: str
     alpha: float
     batch_size: int | str
@@ -181,6 +183,8 @@ class NetworkEstimator(Estimator):
     max_fun: int = 15000
 
     _training_constraints: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "hidden_layer_sizes": (Interval(Integral, 1), Kind((tuple, list, np.ndarray), "a list of sizes")),
+        "activation": ACTIVATION,
         "solver": (OneOf(("adam", "adamw", "sgd")),),
         "alpha": (NOT_NEGATIVE,),
         "batch_size": (OneOf(("auto",)), POSITIVE_COUNT),
@@ -206,6 +210,21 @@ class NetworkEstimator(Estimator):
     def _keep(self, parameters: dict[str, Any]) -> None:
         """Stores what ``__init__`` was given, its ``locals()``, each under its name."""
         vars(self).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
+
+    def _hidden(self) -> list[Any]:
+        """The sizes of the hidden layers."""
+        sizes = self.hidden_layer_sizes
+        return [sizes] if isinstance(sizes, Integral) else list(sizes)
+
+    def _set_apart(self, rows: int) -> int:
+        """How many rows early stopping sets apart. ValueError if no others would be left."""
+        count = max(1, int(np.ceil(self.validation_fraction * rows)))
+        if count >= rows:
+            raise ValueError(
+                f"{type(self).__name__}: early_stopping would set {count} of {rows} rows apart; lower "
+                "validation_fraction or give more rows"
+            )
+        return count
 
     def _float(self, rows: np.ndarray) -> np.dtype[Any]:
         """The dtype of the network: ``dtype``, or that of the rows."""

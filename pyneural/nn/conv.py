@@ -79,10 +79,7 @@ class _Conv(Module):
         kind = np.float32 if dtype is None else dtype
         outer, inner = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
         self.weight = Parameter(zeros((outer, inner // groups, *self.kernel_size), dtype=kind))
-        if bias:
-            self.bias = Parameter(zeros((out_channels,), dtype=kind))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", Parameter(zeros((out_channels,), dtype=kind)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -120,10 +120,9 @@ class GATConv(_Attention):
         self.lin = Linear(in_channels, heads * out_channels, bias=False, dtype=kind)
         self.att_src = Parameter(zeros((1, heads, out_channels), dtype=kind))
         self.att_dst = Parameter(zeros((1, heads, out_channels), dtype=kind))
-        if bias:
-            self.bias = Parameter(zeros((heads * out_channels if concat else out_channels,), dtype=kind))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter(
+            "bias", Parameter(zeros((heads * out_channels if concat else out_channels,), dtype=kind)) if bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -50,10 +50,7 @@ class Linear(Module):
         self.out_features = _check_count("Linear", "out_features", out_features)
         kind = np.float32 if dtype is None else dtype
         self.weight = Parameter(zeros((self.out_features, self.in_features), dtype=kind))
-        if bias:
-            self.bias = Parameter(zeros((self.out_features,), dtype=kind))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", Parameter(zeros((self.out_features,), dtype=kind)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -90,10 +87,7 @@ class Bilinear(Module):
         self.out_features = _check_count("Bilinear", "out_features", out_features, 1)
         kind = np.float32 if dtype is None else dtype
         self.weight = Parameter(zeros((self.out_features, self.in1_features, self.in2_features), dtype=kind))
-        if bias:
-            self.bias = Parameter(zeros((self.out_features,), dtype=kind))
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", Parameter(zeros((self.out_features,), dtype=kind)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
