@@ -69,9 +69,8 @@ class _Coder(TransformerMixin, NetworkEstimator):
                 )
             self._require_shares(held)
         elif self.early_stopping:
-            apart = (
-                np.linspace(0, len(rows) - 1, self._set_apart(len(rows))).round().astype(np.int64)
-            )  # spread evenly through the rows
+            count = self._set_apart(len(rows))
+            apart = np.linspace(0, len(rows) - 1, count).round().astype(np.int64)  # spread evenly through the rows
             held, rows = rows[apart], np.delete(rows, apart, axis=0)
         inputs, dtype = rows.shape[1], rows.dtype
         self._train(lambda: make(inputs, dtype), loss, rows, None, validation=None if held is None else (held, None))
