@@ -4,7 +4,7 @@
     python tools/sanitize.py thread [TEST.py ...]     # clang, with LLVM's OpenMP and its tool archer: data races
 
 Run it with the Python of an environment that has the build and test requirements but no editable install of pyneural.
-On Debian `thread` needs clang-16, libclang-rt-16-dev and libomp-16-dev. The build stays in build/sanitize-KIND, so that
+On Debian `thread` needs clang-19, libclang-rt-19-dev and libomp-19-dev. The build stays in build/sanitize-KIND, so that
 a second run builds only what changed. A finding is printed and ends the run. Exit code 0: no finding.
 """
 
@@ -68,7 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kind", choices=sorted(TESTS))
     parser.add_argument("tests", nargs="*", help="files of tests/, or tests in them (default: those of all kernels)")
-    parser.add_argument("--clang", default="clang-16", help="the compiler for `thread`")
+    parser.add_argument("--clang", default="clang-19", help="the compiler for `thread`")
     options = parser.parse_args()
     folder = ROOT / "build" / f"sanitize-{options.kind}"
     site = folder / "site"

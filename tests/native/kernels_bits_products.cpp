@@ -41,6 +41,27 @@ void gemm(void (*run)(const Gemm<T>&)) {
   }
 }
 
+// One row times a matrix, whose columns or rows stand together.
+template <class T>
+void row_product(void (*run)(const Gemm<T>&)) {
+  Hash hash;
+  for (const int64_t k : {64, 65, 79, 130, 1031})
+    for (const int64_t n : {1, 5, 67, 133})
+      for (const bool turned : {false, true}) {
+        const int64_t across = turned ? 1 : n + 1, along = turned ? k + 1 : 1;
+        const Data<T> a = moderate<T>(k), b = moderate<T>((k + 1) * (n + 1)), bias = moderate<T>(n), c(n), wanted(n);
+        for (int64_t j = 0; j < n; ++j) {
+          const T sum = dot_in_lanes(k, a.get(), &b[j * along], across);
+          wanted[j] = k % 2 ? sum + bias[j] : sum;
+        }
+        set_num_threads(turned ? 1 : 3);
+        run({1, n, k, a.get(), k, 1, b.get(), across, along, c.get(), n, false, k % 2 ? bias.get() : nullptr});
+        expect("row product", kType<T>, c.get(), wanted.get(), n);
+        hash.add(c.get(), n);
+      }
+  hash.print("row product", kType<T>);
+}
+
 // ---- convolution ----
 template <class T>
 void convolution(const ConvKernels<T>& k) {
@@ -124,6 +145,7 @@ void convolution(const ConvKernels<T>& k) {
 template <class T>
 void products(const FloatKernels<T>& k) {
   gemm(k.gemm);
+  row_product(k.row_product);
   convolution(k.conv);
 }
 template void products<float>(const FloatKernels<float>&);

@@ -1,4 +1,4 @@
-// Part of kernels_bits: reductions, softmax, losses, pooling, resampling.
+// Part of kernels_bits: reductions, softmax, losses, segments, pooling, resampling.
 #include "kernels_bits.h"
 
 namespace {
@@ -139,6 +139,71 @@ void losses(const LossKernels<T>& k) {
   backward.print("cross_entropy_backward", kType<T>);
 }
 
+// ---- segments and edges ----
+template <class T>
+void segments(const SegmentKernels<T>& k) {
+  Hash folds, takes, shares, sums, dots;
+  const int64_t rows = 97, nodes = 23;
+  std::vector<int64_t> start = {0}, order(rows), other(rows);
+  while (start.back() < rows) start.push_back(std::min(rows, start.back() + static_cast<int64_t>(random_bits() % 9)));
+  const int64_t count = static_cast<int64_t>(start.size()) - 1;
+  for (int64_t i = 0; i < rows; ++i) order[i] = i * 31 % rows, other[i] = static_cast<int64_t>(random_bits() % nodes);
+  const Segments s = {0, count, rows, start.data(), order.data()};
+  for (const int64_t columns : {1, 3, 4, 16, 35}) {
+    const Data<T> x = moderate<T>(rows * columns), top(count * columns), sum(count * columns), wanted(count * columns);
+    Data<T> y(rows * columns), spread(rows * columns), work(rows * columns), two(2 * columns);
+    for (const Fold f : {Fold::sum, Fold::max}) {
+      const Data<T>& got = f == Fold::sum ? sum : top;
+      k.fold[f != Fold::sum](s, columns, x.get(), got.get());
+      for (int64_t i = 0; i < wanted.size(); ++i) {
+        wanted[i] = 0;
+        for (int64_t j = start[i / columns]; j < start[i / columns + 1]; ++j) {
+          const T value = x[order[j] * columns + i % columns];
+          wanted[i] = j == start[i / columns] ? value : fold_two(f, wanted[i], value);
+        }
+      }
+      expect("segments fold", kType<T>, got.get(), wanted.get(), wanted.size());
+    }
+    k.take(s, columns, sum.get(), spread.get());
+    k.softmax(s, columns, x.get(), y.get(), work.get(), two.get());
+    for (int64_t v = 0; v < count; ++v)
+      for (int64_t c = 0; c < columns; ++c) {
+        double whole = 0;
+        for (int64_t j = start[v]; j < start[v + 1]; ++j) whole += std::exp(double(x[order[j] * columns + c]));
+        for (int64_t j = start[v]; j < start[v + 1]; ++j) {
+          const int64_t at = order[j] * columns + c;
+          if (!same(spread[at], sum[v * columns + c])) wrong("segments take", kType<T>, at, 0, 0);
+          expect_near("segments softmax", y[at], std::exp(double(x[at])) / whole, 1, at);
+        }
+      }
+    folds.add(sum.get(), sum.size()), folds.add(top.get(), top.size());
+    takes.add(spread.get(), spread.size()), shares.add(y.get(), y.size());
+  }
+  const int64_t shapes[][2] = {{1, 1}, {3, 5}, {2, 16}, {4, 32}, {1, 37}};
+  for (const auto& [heads, depth] : shapes) {
+    const int64_t columns = heads * depth;
+    const Data<T> weight = moderate<T>(rows * heads), x = moderate<T>(nodes * columns),
+                  a = moderate<T>(count * columns);
+    const Data<T> sum(count * columns), wanted(count * columns), dot(rows * heads), products(rows * heads);
+    const EdgeWork<T> work = {s, other.data(), nodes, heads, depth};
+    k.edge_sum(work, weight.get(), x.get(), sum.get());
+    k.edge_dot(work, a.get(), x.get(), dot.get());
+    for (int64_t v = 0; v < count; ++v)
+      for (int64_t j = start[v]; j < start[v + 1]; ++j)
+        for (int64_t h = 0, e = order[j]; h < heads; ++h) {
+          const T* row = &x[other[e] * columns + h * depth];
+          T* to = &wanted[v * columns + h * depth];
+          for (int64_t i = 0; i < depth; ++i) to[i] = fused(weight[e * heads + h], row[i], to[i]);
+          products[e * heads + h] = dot_in_lanes(depth, &a[v * columns + h * depth], row, 1);
+        }
+    expect("edge sum", kType<T>, sum.get(), wanted.get(), sum.size());
+    expect("edge dot", kType<T>, dot.get(), products.get(), dot.size());
+    sums.add(sum.get(), sum.size()), dots.add(dot.get(), dot.size());
+  }
+  folds.print("segments fold", kType<T>), takes.print("segments take", kType<T>);
+  shares.print("segments softmax", kType<T>), sums.print("edge sum", kType<T>), dots.print("edge dot", kType<T>);
+}
+
 // ---- pooling and resampling ----
 template <class T>
 void pooling(const PoolKernels<T>& k) {
@@ -192,6 +257,7 @@ template <class T>
 void sums(const FloatKernels<T>& k) {
   reductions(k.reduce);
   losses(k.losses);
+  segments(k.segments);
   pooling(k.pool);
   resampling(k.resample);
 }
