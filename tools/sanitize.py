@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,8 @@ def found(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def surroundings(kind: str, clang: str) -> dict[str, str]:
-    """Variables for the build and the run. The sanitizer's runtime must be loaded before Python is."""
+def surroundings(kind: str, clang: str) -> tuple[dict[str, str], str]:
+    """Variables for the build and the run, and the sanitizer's runtime, which must be loaded before Python is."""
     if kind == "address":
         checks, compilers = "address,undefined", {"CC": "gcc", "CXX": "g++"}
         libraries = [found("gcc", f"-print-file-name={name}") for name in ("libasan.so", "libubsan.so", "libstdc++.so")]
@@ -51,17 +52,18 @@ def surroundings(kind: str, clang: str) -> dict[str, str]:
     else:
         checks, compilers = "thread -shared-libsan", {"CC": clang, "CXX": clang.replace("clang", "clang++")}
         libraries = [found(clang, "-print-file-name=libclang_rt.tsan-x86_64.so")]
+        symbolizer = shutil.which(clang.replace("clang", "llvm-symbolizer")) or shutil.which("llvm-symbolizer") or ""
         openmp = Path(found(clang, "-print-file-name=libomp.so")).resolve().parent
         # The sanitizer learns from archer how OpenMP's threads wait for each other; Python and NumPy, which were not
         # built with it, are left out.
         run = {
-            "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:halt_on_error=1",
+            "TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:halt_on_error=1:external_symbolizer_path={symbolizer}",
             "OMP_TOOL_LIBRARIES": str(openmp / "libarcher.so"),
             "LD_LIBRARY_PATH": str(openmp),
             "PYNEURAL_NUM_THREADS": "4",
         }
     flags = {"CXXFLAGS": f"-fsanitize={checks} -fno-omit-frame-pointer -g1", "LDFLAGS": f"-fsanitize={checks}"}
-    return compilers | flags | {"SHARED_RUNTIME": ":".join(libraries)} | run
+    return compilers | flags | run, ":".join(libraries)
 
 
 def main() -> int:
@@ -72,12 +74,11 @@ def main() -> int:
     options = parser.parse_args()
     folder = ROOT / "build" / f"sanitize-{options.kind}"
     site = folder / "site"
-    variables = surroundings(options.kind, options.clang)
-    preload = variables.pop("SHARED_RUNTIME")
+    variables, runtime = surroundings(options.kind, options.clang)
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--upgrade"]
     command += ["--target", str(site), str(ROOT), f"-Cbuild-dir={folder}/cmake", "-Cinstall.strip=false"]
     subprocess.run(command, env=os.environ | variables, check=True)
-    run = os.environ | variables | {"PYTHONPATH": str(site), "LD_PRELOAD": preload}
+    run = os.environ | variables | {"PYTHONPATH": str(site), "LD_PRELOAD": runtime}
     where = [sys.executable, "-c", "import pyneural; print(pyneural.__file__)"]
     used = subprocess.run(where, env=run, cwd=folder, capture_output=True, text=True)
     if str(site) not in used.stdout:

@@ -15,7 +15,8 @@ void prepare(OpCall& call) {
       if (!call.in[i]->storage->writable)
         fail<ValueError>(call.op->name, ": argument ", i, " of shape ", shape_text(*call.in[i]),
                          " lies on read-only memory; use a copy of it");
-      ++call.in[i]->storage->version;
+      // What is empty stands for an absent state and is shared by threads, which only look at it.
+      if (call.in[i]->storage->bytes) ++call.in[i]->storage->version;
     }
   }
 }

@@ -235,7 +235,7 @@ void Program::finish(const Passes& passes) {
   for (Slot& s : slots_) {
     if (s.kind == Slot::kArgument && s.written) written_arguments_.push_back(s.argument);
     if (s.kind == Slot::kOutside) {
-      if (s.written) written_outside_.push_back(s.storage);
+      if (s.written && s.storage->bytes) written_outside_.push_back(s.storage);
       continue;
     }
     s.storage->drop();
