@@ -382,6 +382,13 @@ def test_targets_take_the_inputs_dtype():
             ValueError,
             r"indices \(1,\) must have as many dimensions as x",
         ),
+        (lambda x: F.prelu(x, pn.ones(2)), ValueError, "prelu: weight has 2 entries but x has 3 channels"),
+        (lambda x: pn.topk(x, 4), ValueError, r"topk: k is 4 but dim -?1 of shape \(2, 3\) has 3 elements"),
+        (
+            lambda x: F.scaled_dot_product_attention(*(pn.ones(h, 4, 8) for h in (3, 2, 2)), enable_gqa=True),
+            ValueError,
+            "3 heads of query cannot share 2 of key and 2 of value",
+        ),
         (lambda x: F.celu(x, 0), ValueError, "celu: alpha must not be 0"),
         (lambda x: F.gelu(x, "fast"), ValueError, "gelu: approximate must be 'none' or 'tanh', not 'fast'"),
         (lambda x: pn.clip(x), ValueError, "clip: give min, max or both"),

@@ -93,6 +93,20 @@ REFUSED = [
         ValueError,
         r"ConvTranspose2d: output_size is \(6, 6, 6\) but must have 2 entries",
     ),
+    (lambda: nn.MSELoss(reduction="average"), ValueError, "MSELoss: reduction must be one of .*; got 'average'"),
+    (
+        lambda: nn.Transformer(8, 2, 1, 1)(pn.ones(3, 2, 8), pn.ones(3, 2, 7)),
+        ValueError,
+        r"Transformer: src \(3, 2, 8\) and tgt \(3, 2, 7\) must have last size 8",
+    ),
+    (
+        lambda: nn.Transformer(8, 2, 1, 1)(pn.ones(3, 2, 8), pn.ones(3, 4, 8)),
+        ValueError,
+        r"Transformer: src \(3, 2, 8\) and tgt \(3, 4, 8\) must have as many sequences \(batch_first=False\)",
+    ),
+    (lambda: nn.init.calculate_gain("swish"), ValueError, "calculate_gain: unknown nonlinearity 'swish'; one of"),
+    (lambda: nn.init.xavier_normal_(pn.ones(3)), ValueError, r"fan-in and fan-out need at least 2 dim.* is \(3,\)"),
+    (lambda: nn.init.dirac_(pn.ones(3, 2)), ValueError, r"a convolution weight has 3 to 5 dimensions, .* is \(3, 2\)"),
     (lambda: nn.init.eye_(pn.ones(3)), ValueError, r"eye_: the tensor must have 2 dimensions, it is \(3,\)"),
     (lambda: nn.init.dirac_(pn.ones(3, 2, 2), 2), ValueError, "dirac_: 2 groups do not divide the 3 output channels"),
     (

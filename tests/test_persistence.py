@@ -229,6 +229,12 @@ ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 DAMAGED = "it is damaged or no safetensors file"
 HOSTILE = {
     "empty": (b"", DAMAGED),
+    "a pickle": (b"\x80\x02}q\x00.", "it is a zip or pickle file, as torch.save writes it, and no safetensors file"),
+    "a zip": (b"PK\x03\x04" + bytes(30), "it is a zip or pickle file, as torch.save writes it"),
+    "a type that tensors lack": (
+        file_of({"a": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}, b"1"),
+        "is of type F8_E4M3, which is",
+    ),
     "noise": (bytes(range(256)) * 4, DAMAGED),
     "a header longer than the file": (struct.pack("<Q", 1000) + b"{}", DAMAGED),
     "a header of 2^63 bytes": (struct.pack("<Q", 2**63) + b"{}", DAMAGED),

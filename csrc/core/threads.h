@@ -18,17 +18,18 @@ void set_num_threads(int threads);
 // The number at start: PYNEURAL_NUM_THREADS, else OMP_NUM_THREADS, else the cores that affinity and cgroup allow.
 int default_num_threads();
 
-using Task = void (*)(void* context, int64_t task);
+// No exception leaves a task, not even where it runs in the caller's thread: a test that meets one ends there.
+using Task = void (*)(void* context, int64_t task) noexcept;
 
 // Runs body(context, t) for t in [0, tasks). Serial, without touching OpenMP, if there is one task or one thread, or if
-// the caller is itself inside a task. The body must not throw.
+// the caller is itself inside a task.
 void run_tasks(int64_t tasks, Task body, void* context);
 
 // The same for a callable f(int64_t task).
 template <class F>
 inline void parallel_for(int64_t tasks, const F& f) {
   run_tasks(
-      tasks, [](void* context, int64_t task) { (*static_cast<const F*>(context))(task); },
+      tasks, [](void* context, int64_t task) noexcept { (*static_cast<const F*>(context))(task); },
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
@@ -37,7 +38,7 @@ inline constexpr int64_t kRangeTask = int64_t{1} << 15;
 
 // Calls f(low, high) on ranges of [0, units) that hold about kRangeTask elements each, on one range if that is all.
 template <class F>
-inline void parallel_ranges(int64_t units, int64_t elements_per_unit, const F& f) {
+inline void parallel_ranges(int64_t units, int64_t elements_per_unit, const F& f) noexcept {
   if (units == 0) return;
   const int64_t size = elements_per_unit > 0 ? elements_per_unit : 1;
   if (units * size < 2 * kRangeTask) return f(int64_t{0}, units);

@@ -191,7 +191,8 @@ bool SvmMonitor::go_on(int64_t new_iterations, double gap) {
     stop_.store(true);
     return false;
   }
-  if (report_ && now >= next_ && std::this_thread::get_id() == caller_) {
+  // next_ is the caller's alone.
+  if (report_ && std::this_thread::get_id() == caller_ && now >= next_) {
     next_ = now + kReportEvery;
     if (!report_({done_.load(), problems_, iterations_.load(), gap, seconds})) stop_.store(true);
   }
