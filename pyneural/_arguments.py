@@ -47,7 +47,7 @@ def integer(owner: str, name: str, value: Any) -> int:
 def integers(owner: str, name: str, values: Any) -> tuple[int, ...]:
     """An argument that must be an integer or a sequence of them. TypeError if it is something else."""
     try:
-        if isinstance(values, (tuple, list)) or getattr(values, "ndim", False):
+        if isinstance(values, (tuple, list)) or (not isinstance(values, int) and getattr(values, "ndim", False)):
             return tuple([operator.index(v) for v in values])
         return (operator.index(values),)
     except TypeError:

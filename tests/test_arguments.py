@@ -7,7 +7,7 @@ import pytest
 
 import pyneural as pn
 from pyneural import functional as F
-from pyneural import learn, models, nn, optim
+from pyneural import learn, models, nn, optim, plots
 from pyneural.optim import lr_scheduler
 
 X = pn.ones(4, 3)
@@ -81,6 +81,7 @@ WRONG_KIND = [
     (lambda: step_lr("a"), "StepLR: step_size is 'a' but must be an integer"),
     (lambda: lr_scheduler.LambdaLR(sgd(), 3), "LambdaLR: lr_lambda is 3 but must be a function of the epoch"),
     (lambda: pn.EarlyStopping(patience="a"), "EarlyStopping: patience is 'a' but must be an integer"),
+    (lambda: plots.lines([1, 2], [3, 4]), "lines: curves must map names to values, got list"),
     (lambda: pn.compile(3), "compile: takes a function, got int"),
     (lambda: learn.svc(np.eye(2), [0, 1], kernel="rbf"), "svc: kernel must be a Kernel, .* got 'rbf'"),
     (lambda: learn.svc(np.eye(2), [0, 1], C="a"), "svc: C is 'a' but must be a number"),

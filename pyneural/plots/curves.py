@@ -24,7 +24,13 @@ def lines(
     log: bool = False,
     axes: Axes | None = None,
 ) -> Figure:
-    """Curves over a common x, each named in the legend; `log` for a logarithmic y axis. Draws into `axes` if given."""
+    """Curves over a common x, each named in the legend; `log` for a logarithmic y axis. Draws into `axes` if given.
+
+    Raises:
+        TypeError: `curves` does not map names to values.
+    """
+    if not isinstance(curves, Mapping):
+        raise TypeError(f"lines: curves must map names to values, got {type(curves).__name__}")
     fig, ax = into(axes)
     with style():
         for name, y in curves.items():
