@@ -18,7 +18,6 @@ from ..tensor import Tensor, as_tensor
 from ..training import Trainer
 from .base import Estimator
 from .checks import (
-    ARRAY,
     BOOLEAN,
     CALLABLE,
     COUNT,
@@ -346,4 +345,4 @@ class NetworkEstimator(Estimator):
             self._moments = self._optimizer(self._model, *self._size)
 
 
-__all__ = ["ACTIVATION", "ARRAY", "ONE_ACTIVATION", "NetworkEstimator", "Watch", "translated"]
+__all__ = ["ACTIVATION", "ONE_ACTIVATION", "NetworkEstimator", "Watch", "translated"]

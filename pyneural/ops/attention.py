@@ -151,7 +151,8 @@ def _second_gradients(
     """The adjoint of ``attention_backward``: of <g0, dq> + <g1, dk> + <g2, dv>.
 
     With W = exp(scores - lse) and the factors M, that is <W (M (dy v^T) - delta), A> + <W, M (dy g2^T)> for
-    A = scale (g0 k^T + q g1^T).
+    A = scale (g0 k^T + q g1^T). The outputs y0 to y2 are named so that they are kept: they say the shape of a g that
+    nothing sent.
     """
     q, k, v, d, h0, h1, h2 = (_matrix(x, dim) for x in (query, key, value, dy, g0, g1, g2))
     w = _weights(query, key, lse, mask, dim, causal, scale)

@@ -134,7 +134,7 @@ class LBFGS(Optimizer):
         for number in range(int(group["max_iter"])):
             if self.done or self.func_evals - evaluations >= group["max_eval"]:
                 return
-            direction = self._next_direction(loss, gradient)
+            direction = self._next_direction(gradient)
             slope = _dot(gradient, direction)
             t = lr if self.n_iter > 1 else min(1.0, 1.0 / float(ops.abs(gradient).sum().item())) * lr
             if slope > -group["tolerance_change"]:
@@ -182,7 +182,7 @@ class LBFGS(Optimizer):
         with no_grad():
             vector_to_parameters(start + t * direction, self._parameters)
 
-    def _next_direction(self, loss: float, gradient: Tensor) -> Tensor:
+    def _next_direction(self, gradient: Tensor) -> Tensor:
         """-H g, after the last move has been added to what H is made of."""
         self.n_iter += 1
         with no_grad():
