@@ -123,6 +123,31 @@ def test_small_chains_with_operands_of_every_layout(shape):
         np.testing.assert_array_equal(compiled(x).numpy(), step(x).numpy())
 
 
+@pytest.mark.parametrize("batch", [3, 13, 64])
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 9, 3, stride=2, padding=1), nn.ConvTranspose2d(3, 4, 3, stride=2)])
+def test_activations_join_convolutions_and_the_gradient_of_maxima(layer, batch):
+    """Whatever way the convolution is done in; what the chain replaces lies where the chain leaves its result."""
+
+    def step(x):
+        x = x * 1.0
+        y = F.max_pool2d(F.relu(layer(x)), 2)
+        (y * y).sum().backward()
+        return y
+
+    def gradients(call, x):
+        layer.zero_grad()
+        return [call(x).numpy(), *(p.grad.numpy() for p in layer.parameters())]
+
+    run = pn.compile(step)
+    for _ in range(3):
+        x = pn.randn(batch, 3, 23, 25)
+        for a, b in zip(gradients(step, x), gradients(run, x), strict=True):
+            np.testing.assert_array_equal(a, b)
+    steps = [ops for what, ops in kinds(run) if what == "product and chain"]
+    assert steps == [[steps[0][0], "relu"], ["max_pool_backward", "relu_backward"]]
+    assert steps[0][0] in ("conv", "conv_transpose")
+
+
 def test_operations_of_products_and_convolutions_are_counted():
     x, w, k = pn.randn(4, 6, 9, 9), pn.randn(7, 6 * 7 * 7), pn.randn(6, 3, 3, 3)
 

@@ -177,6 +177,11 @@ def test_max_pool_takes_the_first_maximum_and_the_last_nan(dtype):
     assert index.tolist() == [[[8 * (i // 2) + (3 if i % 2 == 0 else 5) for i in range(10)]]]
     y, index = F.max_pool1d(np.array([[[2, 2, 1, 2], [-np.inf] * 4]], dtype), 2, return_indices=True)
     assert index.tolist() == [[[0, 3], [0, 2]]]
+    nan = np.nan
+    x = np.array([[[[nan, 1, 2, 2, -np.inf, -np.inf], [0, nan, 2, 1, -np.inf, -np.inf]] * 3] * 2], dtype)
+    y, index = F.max_pool2d(x, 2, return_indices=True)
+    np.testing.assert_array_equal(y, np.array([[[[nan, 2, -np.inf]] * 3] * 2], dtype))
+    assert index.tolist() == [[[[12 * i + 7, 12 * i + 2, 12 * i + 4] for i in range(3)]] * 2]
 
 
 def test_parameters_start_as_pytorch_words_it():

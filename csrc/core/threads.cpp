@@ -74,11 +74,27 @@ void run_tasks(int64_t tasks, Task body, void* context) {
     for (int64_t t = 0; t < tasks; ++t) body(context, t);
     return;
   }
-  std::atomic<int64_t> next{0};
+  // Each thread has its share of the tasks, in order, and helps with the others' when it is done: what one loop has
+  // left in a core's cache for a part of a batch, the next loop finds there.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+  constexpr int kMost = 64;
+  Share shares[kMost];
+  const int count = std::min(threads, kMost);
+  for (int i = 0; i < count; ++i) {
+    shares[i].next.store(tasks * i / count, std::memory_order_relaxed);
+    shares[i].end = tasks * (i + 1) / count;
+  }
 #pragma omp parallel num_threads(threads)
   {
     inside_task = true;
-    for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) body(context, t);
+    const int own = omp_get_thread_num();
+    for (int i = 0; i < count; ++i) {
+      Share& share = shares[(own + i) % count];
+      for (int64_t t; (t = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) body(context, t);
+    }
     inside_task = false;
   }
 }

@@ -2,8 +2,8 @@
 // scikit-learn or LightGBM brought along would fight with it for the same cores.
 //
 // Work is cut into tasks by shape alone, never by the number of threads, and each task owns its outputs. Any thread may
-// run any task (they are handed out one by one, so that a thread the system has put aside stalls nobody), and the bits
-// of the result depend on neither.
+// run any task (it takes those of its own share one by one and then others', so that a thread the system has put aside
+// stalls nobody), and the bits of the result depend on neither.
 #pragma once
 #include <cstdint>
 

@@ -9,8 +9,13 @@ struct Tap {
   int64_t a, b;
 };
 
-// c[r, j] = sum over taps t, in order, of a[r * a_row + tap[t].a] * b[tap[t].b + j], one chain of fused multiply-adds
-// that starts from 0. Then, one rounding each: + c[r, j] if `add`, + column_bias[j], + row_bias[r].
+// Products that are summed side by side; images of a block where vectors run along the batch.
+inline constexpr int64_t kBatchLanes = 16;
+
+// c[r, j] = sum over i < repeats and taps t, in order, of
+//   a[i * a_repeat + r * a_row + tap[t].a] * b[i * b_repeat + tap[t].b + j],
+// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r, j] if `add`, + column_bias[j],
+// + row_bias[r]. Columns stand in groups of kBatchLanes, which lie b_step and c_step apart.
 template <class T>
 struct TapProduct {
   int64_t rows, columns, taps;  // columns is a multiple of ConvKernels::lanes
@@ -23,13 +28,12 @@ struct TapProduct {
   bool add;
   const T* column_bias;  // or null
   const T* row_bias;     // or null
+  int64_t repeats = 1, a_repeat = 0, b_repeat = 0;
+  int64_t b_step = kBatchLanes, c_step = kBatchLanes;
 };
 
-// Products that are summed side by side.
-inline constexpr int64_t kBatchLanes = 16;
-
-// sums[r, j, l] += a[i * a_image + r * a_row + t] * b[i * b_image + place[j] + t] for t = l, l + kBatchLanes, ...
-// (steps of them) and image after image i: one chain per lane l. sums is dense.
+// sums[r, j, l] += a[i * a_image + r * a_row + s * kBatchLanes + l] * b[i * b_image + place[j] + s * b_step + l] for
+// l < kBatchLanes, s < steps and image after image i: one chain per lane l. sums is dense.
 template <class T>
 struct LaneProduct {
   int64_t rows, columns, steps, images;
@@ -39,6 +43,7 @@ struct LaneProduct {
   int64_t b_image;
   const int64_t* place;
   T* sums;
+  int64_t b_step = kBatchLanes;
 };
 
 // Rows of some matrices (planes): their elements taken apart, or put together, by the remainder of the column.

@@ -29,9 +29,21 @@ struct MaxOfTaps {
   typename PoolPlace<T>::type* place;
 };
 
+// y[r, j] = the largest of x[2 r, 2 j], x[2 r, 2 j + 1], x[2 r + 1, 2 j] and x[2 r + 1, 2 j + 1], the first of equals,
+// the last NaN; index[r, j] = its place in x. y and index are dense.
+template <class T>
+struct MaxOfSquares {
+  int64_t rows, n;
+  const T* x;
+  int64_t x_row;
+  T* y;
+  int64_t* index;
+};
+
 template <class T>
 struct PoolKernels {
   void (*max_of_taps)(const MaxOfTaps<T>&);
+  void (*max_of_squares)(const MaxOfSquares<T>&);
   // index[l * index_row + i] = place[i * lanes + l] for i < n.
   void (*spread_places)(int64_t n, int64_t lanes, const typename PoolPlace<T>::type* place, int64_t* index,
                         int64_t index_row);

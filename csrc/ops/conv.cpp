@@ -230,16 +230,26 @@ bool fill_by_pixel(const ConvShape& s, bool up, int64_t channels, double worth) 
   return worth * conv_pixel_fill(s, up) >= static_cast<double>(channels) / static_cast<double>(vectors * kFull);
 }
 
+constexpr int64_t kEpilogueTask = int64_t{1} << 15;  // elements
+
 template <class T>
 void produce(const OpCall& call, const ConvShape& s, bool up) {
   const Array& y = call.out[0];
   if (y.size() == 0) return;
   const Array x = as_contiguous(*call.in[0]), w = as_contiguous(*call.in[1]);
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
-  const bool by_pixel = x.size() > 0 && kernels().of<T>().conv.finite(w.size(), w.ptr<T>()) &&
-                        fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
-  const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
+  const auto by_pixel = [&] {
+    return x.size() > 0 && kernels().of<T>().conv.finite(w.size(), w.ptr<T>()) &&
+           fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
+  };
+  if (suits_batch(s)) return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+  const auto pass = by_pixel() ? &produce_by_pixel<T> : &produce_by_channel<T>;
   pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+  if (!call.epilogue) return;
+  const int64_t planes = s.n * s.groups * (up ? s.ci : s.co), plane = up ? s.in_size() : s.out_size();
+  const int64_t each = 1 + kEpilogueTask / plane;
+  parallel_for((planes + each - 1) / each,
+               [&](int64_t task) { made(call, task * each * plane, std::min(planes, (task + 1) * each) * plane); });
 }
 
 void run_conv(const OpCall& call) {
@@ -262,7 +272,8 @@ void weigh(const OpCall& call, const ConvShape& s) {
   }
   // One vector of channels leaves too few sums to keep the CPU busy; several are read with fewer instructions.
   const double worth = s.co <= kBatchLanes ? 1.25 : 0.75;
-  if (fill_by_pixel(s, false, s.co, worth) && weigh_by_pixel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
+  const auto pass = suits_batch(s) ? &weigh_by_batch<T> : &weigh_by_pixel<T>;
+  if ((suits_batch(s) || fill_by_pixel(s, false, s.co, worth)) && pass(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
   weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
 }
 
@@ -282,8 +293,8 @@ double operations(const OpCall& call) {
 
 const OpList& conv_ops() {
   static const OpList ops = {
-      {"conv", 3, 1, kPlain, infer_conv, run_conv, 0, nullptr, nullptr, nullptr, operations<conv_shape>},
-      {"conv_transpose", 3, 1, kPlain, infer_conv_transpose, run_conv_transpose, 0, nullptr, nullptr, nullptr,
+      {"conv", 3, 1, kTakesEpilogue, infer_conv, run_conv, 0, nullptr, nullptr, nullptr, operations<conv_shape>},
+      {"conv_transpose", 3, 1, kTakesEpilogue, infer_conv_transpose, run_conv_transpose, 0, nullptr, nullptr, nullptr,
        operations<conv_transpose_shape>},
       {"conv_weight", 2, 1, kPlain, infer_conv_weight, run_conv_weight, 0, nullptr, nullptr, nullptr,
        operations<conv_weight_shape>},

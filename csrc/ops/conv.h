@@ -1,9 +1,11 @@
 // What the files of the convolution family share: the geometry of a convolution and its three kinds of sums.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "kernels/conv.h"
+#include "ops/op.h"
 
 namespace pn {
 
@@ -39,46 +41,45 @@ std::vector<ConvSegment> conv_segments(const ConvAxis& axis, int64_t source_size
 // The axes of y from x (one), or of x from y (`up`; one for each remainder of the stride).
 std::vector<ConvAxis> conv_axes(const ConvShape& s, int axis, bool up);
 
-// The valid taps at a position (j0, j1) of the two outer axes, as the kernels walk them: one segment of the innermost
-// axis after the other. tap(place in the source, number among the weights) says how a pass writes one down.
+// The valid taps of one source channel at a position (j0, j1) of the two outer axes, as the kernels walk them: one
+// segment of the innermost axis after the other. tap(place in the channel, number among its weights) says how a pass
+// writes one down.
 class TapTable {
  public:
-  TapTable(const ConvAxis* const* axes, const int64_t* source_size, int64_t sources,
-           const std::vector<ConvSegment>& segments)
-      : a0_(*axes[0]), a1_(*axes[1]), a2_(*axes[2]), from_(source_size), sources_(sources), segments_(segments) {}
+  TapTable(const ConvAxis* const* axes, const int64_t* source_size, const std::vector<ConvSegment>& segments)
+      : a0_(*axes[0]), a1_(*axes[1]), a2_(*axes[2]), from_(source_size), segments_(segments) {}
 
   // The table for (j0, j1); made anew only if other taps are valid there than at the last position.
   template <class F>
   const Tap* at(int64_t j0, int64_t j1, const F& tap) {
-    int64_t wanted[4];
-    a0_.valid(j0, from_[0], wanted, wanted + 1);
-    a1_.valid(j1, from_[1], wanted + 2, wanted + 3);
-    bool same = true;
-    for (int i = 0; i < 4; ++i) same = same && wanted[i] == now_[i];
-    if (same) return list_.data();
-    for (int i = 0; i < 4; ++i) now_[i] = wanted[i];
+    if (holds(j0, j1)) return list_.data();
+    a0_.valid(j0, from_[0], now_, now_ + 1);
+    a1_.valid(j1, from_[1], now_ + 2, now_ + 3);
     list_.clear();
-    const int64_t plane = from_[0] * from_[1] * from_[2], t0 = static_cast<int64_t>(a0_.k.size()),
-                  t1 = static_cast<int64_t>(a1_.k.size()), t2 = static_cast<int64_t>(a2_.k.size());
+    const int64_t t1 = static_cast<int64_t>(a1_.k.size()), t2 = static_cast<int64_t>(a2_.k.size());
     for (const ConvSegment& e : segments_)
-      for (int64_t c = 0; c < sources_; ++c)
-        for (int64_t i0 = now_[0]; i0 < now_[1]; ++i0)
-          for (int64_t i1 = now_[2]; i1 < now_[3]; ++i1)
-            for (int64_t i2 = e.low; i2 < e.high; ++i2)
-              list_.push_back(tap(c * plane + (a0_.base[i0] * from_[1] + a1_.base[i1]) * from_[2] + a2_.base[i2],
-                                  ((c * t0 + i0) * t1 + i1) * t2 + i2));
+      for (int64_t i0 = now_[0]; i0 < now_[1]; ++i0)
+        for (int64_t i1 = now_[2]; i1 < now_[3]; ++i1)
+          for (int64_t i2 = e.low; i2 < e.high; ++i2)
+            list_.push_back(
+                tap((a0_.base[i0] * from_[1] + a1_.base[i1]) * from_[2] + a2_.base[i2], (i0 * t1 + i1) * t2 + i2));
     return list_.data();
   }
 
-  // How many of them belong to a segment.
-  int64_t count(const ConvSegment& e) const {
-    return sources_ * (now_[1] - now_[0]) * (now_[3] - now_[2]) * (e.high - e.low);
+  // Whether the last table holds at (j0, j1) as well.
+  bool holds(int64_t j0, int64_t j1) const {
+    int64_t wanted[4];
+    a0_.valid(j0, from_[0], wanted, wanted + 1);
+    a1_.valid(j1, from_[1], wanted + 2, wanted + 3);
+    return std::equal(wanted, wanted + 4, now_);
   }
+
+  // How many of them belong to a segment.
+  int64_t count(const ConvSegment& e) const { return (now_[1] - now_[0]) * (now_[3] - now_[2]) * (e.high - e.low); }
 
  private:
   const ConvAxis &a0_, &a1_, &a2_;
   const int64_t* from_;
-  int64_t sources_;
   const std::vector<ConvSegment>& segments_;
   int64_t now_[4] = {-1, -1, -1, -1};
   std::vector<Tap> list_;
@@ -90,8 +91,9 @@ template <class T>
 void pack_weight(const ConvShape& s, bool up, const ConvAxis* const* axes, const T* weight, int64_t width, T* packed);
 
 // y from x (or, `up`, x from y) and dw from x and y, all dense. By channel: vectors run along channels. By pixel: along
-// the positions of the innermost axes; produce_by_pixel() needs finite weights and gives the same bits as
-// produce_by_channel(), weigh_by_pixel() says whether its sums are finite (if not, they hold for nothing).
+// the positions of the innermost axes. By batch: along images. All three produce the same bits; produce_by_pixel()
+// needs finite weights. weigh_by_pixel() and weigh_by_batch() say whether their sums are finite (if not, they hold for
+// nothing). produce_by_batch() calls made() for what it has made.
 template <class T>
 void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 template <class T>
@@ -100,6 +102,14 @@ template <class T>
 void produce_by_pixel(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 template <class T>
 bool weigh_by_pixel(const ConvShape& s, const T* x, const T* y, T* dw);
+template <class T>
+void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* source, const T* weight, const T* bias,
+                      T* produced);
+template <class T>
+bool weigh_by_batch(const ConvShape& s, const T* x, const T* y, T* dw);
+
+// Whether vectors along the batch are nearly full and a few rows of so many images stay in cache.
+bool suits_batch(const ConvShape& s);
 
 // The share of lanes that have something to do if vectors run along pixels; 0 if they cannot.
 double conv_pixel_fill(const ConvShape& s, bool up);

@@ -68,12 +68,15 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
           const int64_t first = task % bands * band, last = std::min(row_count, first + band);
           const T* const x = source + image * sources * from_plane;
           T* const sums = scratch<T>(band * a2.count * width);
-          TapTable table(part, from, sources, segments);
+          TapTable table(part, from, segments);
           TapProduct<T> p{};
           p.columns = width;
           p.a_row = a2.advance;
           p.b = packed.ptr<T>() + g * taps * width;
           p.c_row = width;
+          p.repeats = sources;
+          p.a_repeat = from_plane;
+          p.b_repeat = t0 * t1 * t2 * width;
           p.column_bias = bias ? wide_bias.ptr<T>() + g * width : nullptr;
           for (int64_t r = first; r < last; ++r) {
             const int64_t j0 = r / a1.count, j1 = r % a1.count;

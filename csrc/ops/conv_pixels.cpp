@@ -157,7 +157,7 @@ class Held {
   int64_t part_ = 0;
 };
 
-// One tap after the other, as product() walks them, and the weights beside it.
+// The taps of one channel, as product() walks them, and the weights beside them.
 template <class T>
 struct Pass {
   const ConvAxis* axis[3];
@@ -170,13 +170,11 @@ Pass<T> make_pass(const ConvShape& s, bool up, const Held& held, const ConvAxis&
                   const ConvAxis& a2, const T* weight) {
   Pass<T> pass{{&a0, &a1, &a2}, {}, {}};
   const int64_t sources = up ? s.co : s.ci, channels = up ? s.ci : s.co;
-  for (int64_t c = 0; c < sources; ++c)
-    for (const int64_t b0 : a0.base)
-      for (const int64_t b1 : a1.base)
-        for (const int64_t b2 : a2.base)
-          pass.taps.push_back(
-              {static_cast<int64_t>(pass.taps.size()) * channels, c * held.plane + held.place(b0, b1, b2)});
-  pass.weight = memory<T>(s.groups * static_cast<int64_t>(pass.taps.size()) * channels);
+  for (const int64_t b0 : a0.base)
+    for (const int64_t b1 : a1.base)
+      for (const int64_t b2 : a2.base)
+        pass.taps.push_back({static_cast<int64_t>(pass.taps.size()) * channels, held.place(b0, b1, b2)});
+  pass.weight = memory<T>(s.groups * sources * static_cast<int64_t>(pass.taps.size()) * channels);
   pack_weight(s, up, pass.axis, weight, channels, pass.weight.template ptr<T>());
   return pass;
 }
@@ -244,7 +242,10 @@ void produce_by_pixel(const ConvShape& s, bool up, const T* source, const T* wei
         const int64_t which = static_cast<int64_t>(i) % parts;
         p.taps = static_cast<int64_t>(pass.taps.size());
         p.tap = pass.taps.data();
-        p.a = pass.weight.template ptr<T>() + g * p.taps * channels;
+        p.repeats = sources;
+        p.a_repeat = p.taps * channels;
+        p.b_repeat = held.plane;
+        p.a = pass.weight.template ptr<T>() + g * sources * p.a_repeat;
         p.c = sums + which * part;
         p.columns = std::min(count[0], std::min(count[1], count[2])) > 0 ? held.run(count) : 0;
         kernel.product(p);

@@ -62,7 +62,7 @@ enum OpFlags : unsigned {
   kAnyTypes = 64,          // inputs keep their own types (indices, masks, states): the engine converts nothing
   kChecksValues = 128,     // infer() looks at values (indices in range): a replay calls it each time
   kDataShaped = 256,       // the output's shape depends on values: cannot be captured
-  kTakesEpilogue = 512,    // a Ready of this op calls its epilogue for each block of the result
+  kTakesEpilogue = 512,    // this op calls its epilogue for each block of the result
 };
 
 // A call whose shape work is done, for replays: only addresses are left to be read, because an argument's may change
@@ -71,7 +71,7 @@ struct Ready {
   void (*go)(const Ready&) = nullptr;
   char* const* at[6];                         // where the addresses of the operands stand
   int64_t n[8];                               // sizes and strides, as go() wants them
-  const struct Epilogue* epilogue = nullptr;  // see kTakesEpilogue
+  const struct Epilogue* epilogue = nullptr;  // see kTakesEpilogue; an op that prepares nothing finds it in its call
 };
 
 // An optimiser's update in two parts, so that one pass can go through the parameters of many calls.
@@ -107,6 +107,7 @@ struct OpCall {
   const Array* const* in = nullptr;
   Array out[kMaxOutputs];
   Attributes attributes;
+  const struct Epilogue* epilogue = nullptr;  // see kTakesEpilogue
 };
 
 // Checks and allocates: all of execute() but the run.
@@ -140,5 +141,8 @@ const OpList& optim_ops();
 int64_t checked_axis(const OpCall& call, int64_t axis, int ndim);  // 0 <= result < ndim, or IndexError
 void require_float(const OpCall& call, int input, const char* argument);
 int spatial_dims(const OpCall& call);  // 1 to 3, of input 0, which is (N, C, ...); or ValueError
+
+// For run(): elements [low, high) of the first output, whole rows, are made; its epilogue, if any, takes them.
+void made(const OpCall& call, int64_t low, int64_t high);
 
 }  // namespace pn

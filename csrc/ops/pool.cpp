@@ -120,13 +120,19 @@ void describe(Array& out, const Array& x, DType type, int spatial, const int64_t
   out.describe(type, spatial + 2, shape);
 }
 
-// Calls f(plane) for every plane, several to a task.
-template <class F>
-void for_planes(const PoolShape& s, const F& f) {
+// Calls f(plane) for every plane, several to a task, and then done(first, last) for those of the task.
+template <class F, class G>
+void for_planes(const PoolShape& s, const F& f, const G& done) {
   const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + s.in_size() + s.out_size()));
   parallel_for((s.planes + each - 1) / each, [&](int64_t task) {
-    for (int64_t p = task * each; p < std::min(s.planes, (task + 1) * each); ++p) f(p);
+    const int64_t first = task * each, last = std::min(s.planes, first + each);
+    for (int64_t p = first; p < last; ++p) f(p);
+    done(first, last);
   });
+}
+template <class F>
+void for_planes(const PoolShape& s, const F& f) {
+  for_planes(s, f, [](int64_t, int64_t) {});
 }
 
 // ---- maxima ----
@@ -168,12 +174,30 @@ std::vector<Run> runs_of(const PoolShape& s) {
   return runs;
 }
 
+// Whether the windows are squares of 2 x 2 that lie side by side.
+bool in_squares(const PoolShape& s) {
+  bool all = s.in[0] == 1 && s.out[0] == 1;
+  for (int d = 1; d < 3; ++d)
+    for (int64_t j = 0; j < s.out[d]; ++j) {
+      const Window& w = s.windows[d][static_cast<size_t>(j)];
+      all = all && w.begin == 2 * j && w.end == w.begin + 2 && w.step == 1;
+    }
+  return all;
+}
+
 // Planes lie side by side as lanes: a band of x is turned so, its maxima are found, and they are turned back. A band is
 // some of the output rows that have one place along the first axis.
 template <class T>
 void max_pool(const OpCall& call, const PoolShape& s) {
   using Place = typename PoolPlace<T>::type;
   const Array x = as_contiguous(*call.in[0]);
+  const PoolKernels<T>& kernel = kernels().of<T>().pool;
+  if (in_squares(s))
+    return for_planes(s, [&](int64_t plane) {
+      const int64_t to = plane * s.out_size();
+      kernel.max_of_squares({s.out[1], s.out[2], x.ptr<T>() + plane * s.in_size(), s.in[2], call.out[0].ptr<T>() + to,
+                             call.out[1].ptr<int64_t>() + to});
+    });
   const std::vector<Run> runs = runs_of(s);
   const std::vector<Window>& rows = s.windows[1];
   int64_t deepest = 1;
@@ -199,7 +223,6 @@ void max_pool(const OpCall& call, const PoolShape& s) {
   const int64_t in_size = s.in_size(), out_size = s.out_size(), slice = span * s.in[2];
   const int64_t units = (s.planes + kPoolLanes - 1) / kPoolLanes * s.out[0] * bands;
   const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + deepest * slice * kPoolLanes));
-  const PoolKernels<T>& kernel = kernels().of<T>().pool;
   const auto unit = [&](int64_t u) {
     static thread_local std::vector<T> turned, maxima;
     static thread_local std::vector<Place> places;
@@ -274,7 +297,7 @@ void put(const OpCall& call) {
   copy_sizes(x, s.spatial, s.out);
   copy_sizes(call.out[0], s.spatial, s.in);
   const int64_t places = s.in_size(), n = s.out_size();
-  for_planes(s, [&](int64_t plane) {
+  const auto one = [&](int64_t plane) {
     T* y = call.out[0].ptr<T>() + plane * places;
     const T* from = x.ptr<T>() + plane * n;
     const int64_t* at = index.ptr<int64_t>() + plane * n;
@@ -286,7 +309,8 @@ void put(const OpCall& call) {
       else
         y[at[i]] = from[i];
     }
-  });
+  };
+  for_planes(s, one, [&](int64_t first, int64_t last) { made(call, first * places, last * places); });
 }
 
 void run_max_unpool(const OpCall& call) {
@@ -395,7 +419,7 @@ void run_avg_pool_backward(const OpCall& call) {
 const OpList& pool_ops() {
   static const OpList ops = {
       {"max_pool", 1, 2, kPlain, infer_max_pool, run_max_pool},
-      {"max_pool_backward", 2, 1, kAnyTypes, infer_places, run_max_pool_backward},
+      {"max_pool_backward", 2, 1, kAnyTypes | kTakesEpilogue, infer_places, run_max_pool_backward},
       {"max_unpool", 2, 1, kAnyTypes | kChecksValues, infer_max_unpool, run_max_unpool},
       {"avg_pool", 1, 1, kPlain, infer_avg_pool, run_avg_pool},
       {"avg_pool_backward", 1, 1, kPlain, infer_avg_pool_backward, run_avg_pool_backward},

@@ -1,6 +1,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "kernels/kernels.h"
 #include "ops/op.h"
 
 namespace pn {
@@ -69,6 +70,12 @@ void require_float(const OpCall& call, int input, const char* argument) {
   if (!is_float(call.in[input]->dtype))
     fail<TypeError>(call.op->name, ": ", argument, " is ", dtype_name(call.in[input]->dtype),
                     " but must be float32 or float64; convert it with .to(np.float32)");
+}
+
+void made(const OpCall& call, int64_t low, int64_t high) {
+  if (!call.epilogue) return;
+  const int64_t width = call.out[0].shape[call.out[0].ndim - 1];
+  call.epilogue->apply(call.epilogue->context, low / width, 0, (high - low) / width, width);
 }
 
 }  // namespace pn

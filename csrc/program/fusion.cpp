@@ -88,7 +88,7 @@ static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, 
       read = true;
     }
   Ready ready;
-  return read && product.op->prepare(Windows(product).call, ready);
+  return read && (!product.op->prepare || product.op->prepare(Windows(product).call, ready));
 }
 
 std::vector<Group> group(const std::vector<Instruction>& instructions, const std::vector<Slot>& slots, bool fuse) {

@@ -192,9 +192,21 @@ void Program::finish(const Passes& passes) {
   for (const Operand& r : result_operands_)
     last[static_cast<size_t>(r.slot)] = end, inside[static_cast<size_t>(r.slot)] = false;
 
+  // What only a product's own chain reads may lie where the chain's last call leaves the same number of elements.
+  std::vector<std::pair<size_t, size_t>> twins;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].kind != Group::kProduct || !passes.share_memory) continue;
+    const Operand &made = instructions_[groups[g].first].out[0], &left = instructions_[groups[g].last - 1].out[0];
+    const size_t from = static_cast<size_t>(made.slot), to = static_cast<size_t>(left.slot);
+    if (last[from] == static_cast<int64_t>(g) && !inside[to] && made.window.dtype == left.window.dtype)
+      twins.emplace_back(from, to);
+  }
+
   std::vector<size_t> order;
   for (size_t s = 0; s < slots_.size(); ++s)
-    if (slots_[s].kind == Slot::kTemporary && first[s] != never && !inside[s]) order.push_back(s);
+    if (slots_[s].kind == Slot::kTemporary && first[s] != never && !inside[s] &&
+        std::none_of(twins.begin(), twins.end(), [&](const auto& twin) { return twin.first == s; }))
+      order.push_back(s);
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return slots_[a].storage->bytes > slots_[b].storage->bytes; });
   // The largest first, each at the lowest offset that is free all its life.
@@ -218,6 +230,7 @@ void Program::finish(const Passes& passes) {
     placed.push_back(s);
     arena_bytes_ = std::max(arena_bytes_, offset + bytes);
   }
+  for (const auto& [from, to] : twins) slots_[from].arena = slots_[to].arena;
   const int64_t size = arena_bytes_;
   arena_ = Array::empty(DType::UInt8, 1, &size);
 

@@ -111,7 +111,7 @@ void ProductStep::prepare() {
     if (columns == width) return s.chain.range(row * width, (row + rows) * width);
     for (int64_t i = row; i < row + rows; ++i) s.chain.range(i * width + column, i * width + column + columns);
   };
-  product.ready.epilogue = &epilogue_;
+  product.ready.epilogue = product.call.epilogue = &epilogue_;
 }
 
 void UpdatesStep::prepare() {

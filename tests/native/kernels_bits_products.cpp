@@ -67,38 +67,43 @@ template <class T>
 void convolution(const ConvKernels<T>& k) {
   Hash products, lanes, turns;
   for (int64_t rows = 1; rows < 33; rows += rows < 16 ? 1 : 5) {
-    const int64_t columns = 16 * (rows == 1 ? 5 : 1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = 83;
-    const Data<T> a = moderate<T>(500), b = moderate<T>(600), column = moderate<T>(columns), row = moderate<T>(rows);
+    const int64_t columns = 16 * (rows == 1 ? 5 : 1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = 90;
+    const int64_t repeats = 1 + rows % 3, b_step = 16 + rows % 2 * 23, c_step = 16 + rows % 3;
+    const Data<T> a = moderate<T>(700), b = moderate<T>(900), column = moderate<T>(columns), row = moderate<T>(rows);
     const Data<T> c = moderate<T>(rows * c_row), wanted = c;
     std::vector<Tap> tap;
     for (int64_t t = 0; t < taps; ++t)
       tap.push_back({static_cast<int64_t>(random_bits() % 300), static_cast<int64_t>(random_bits() % 500)});
     const bool add = rows & 1, by_column = rows & 2, by_row = rows % 3 == 0;
     k.product({rows, columns, taps, tap.data(), a.get(), a_row, b.get(), c.get(), c_row, add,
-               by_column ? column.get() : nullptr, by_row ? row.get() : nullptr});
+               by_column ? column.get() : nullptr, by_row ? row.get() : nullptr, repeats, 31, 57, b_step, c_step});
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t j = 0; j < columns; ++j) {
         T sum = 0;
-        for (const Tap& t : tap) sum = fused(a[r * a_row + t.a], b[t.b + j], sum);
-        if (add) sum = wanted[r * c_row + j] + sum;
+        const int64_t from = j / 16 * b_step + j % 16, to = r * c_row + j / 16 * c_step + j % 16;
+        for (int64_t i = 0; i < repeats; ++i)
+          for (const Tap& t : tap) sum = fused(a[i * 31 + r * a_row + t.a], b[i * 57 + t.b + from], sum);
+        if (add) sum = wanted[to] + sum;
         if (by_column) sum += column[j];
         if (by_row) sum += row[r];
-        wanted[r * c_row + j] = sum;
+        wanted[to] = sum;
       }
     expect("conv product", kType<T>, c.get(), wanted.get(), c.size());
     products.add(c.get(), c.size());
   }
   for (int64_t rows = 1; rows < 12; ++rows) {
     const int64_t columns = 1 + rows * 5 % 11, steps = rows % 4, images = rows % 3, n = rows * columns;
+    const int64_t b_step = kBatchLanes + rows % 2 * 9;
     const Data<T> a = moderate<T>(900), b = moderate<T>(900), sums = moderate<T>(n * kBatchLanes), wanted = sums;
     std::vector<int64_t> place;
     for (int64_t j = 0; j < columns; ++j) place.push_back(static_cast<int64_t>(random_bits() % 500));
-    k.lane_product({rows, columns, steps, images, a.get(), 17, 211, b.get(), 143, place.data(), sums.get()});
+    k.lane_product({rows, columns, steps, images, a.get(), 17, 211, b.get(), 143, place.data(), sums.get(), b_step});
     for (int64_t i = 0; i < n * kBatchLanes; ++i) {
       const int64_t l = i % kBatchLanes, j = i / kBatchLanes % columns, r = i / kBatchLanes / columns;
       for (int64_t m = 0; m < images; ++m)
-        for (int64_t t = l; t < steps * kBatchLanes; t += kBatchLanes)
-          wanted[i] = fused(a[m * 211 + r * 17 + t], b[m * 143 + place[j] + t], wanted[i]);
+        for (int64_t t = 0; t < steps; ++t)
+          wanted[i] =
+              fused(a[m * 211 + r * 17 + t * kBatchLanes + l], b[m * 143 + place[j] + t * b_step + l], wanted[i]);
     }
     expect("conv lanes", kType<T>, sums.get(), wanted.get(), sums.size());
     lanes.add(sums.get(), sums.size());

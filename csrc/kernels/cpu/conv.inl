@@ -16,7 +16,7 @@ struct Facts {
   int rows, vectors, lane_rows, lane_columns;
 };
 #if defined(__AVX512F__)
-constexpr Facts kIsa = {14, 2, 5, 5};
+constexpr Facts kIsa = {8, 2, 4, 4};
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr Facts kIsa = {6, 2, 4, 3};
 #elif defined(__aarch64__)
@@ -25,6 +25,15 @@ constexpr Facts kIsa = {10, 2, 5, 4};
 constexpr Facts kIsa = {4, 2, 3, 3};
 #endif
 
+constexpr int kAlone = 8;  // vectors of the tile for one row: fewer sums would wait for each other
+
+// Where vector v of a tile stands, of columns whose groups lie `step` apart. Tiles start at a multiple of their width.
+template <class T>
+inline int64_t place_of(int v, int64_t step) {
+  constexpr int kVectors = static_cast<int>(kBatchLanes) / kLanes<T>;
+  return v / kVectors * step + v % kVectors * kLanes<T>;
+}
+
 // One register tile of a TapProduct: a, b, c and the biases of s point at it.
 template <class T, int R, int N>
 void tile(const TapProduct<T>& s) {
@@ -32,25 +41,29 @@ void tile(const TapProduct<T>& s) {
   V<T> sum[R][N];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < N; ++v) sum[r][v] = V<T>{};
-  const Tap* tap = s.tap;
-  const int64_t a_row = s.a_row, three_rows = 3 * a_row;
+  const int64_t a_row = s.a_row, three_rows = 3 * a_row, b_step = s.b_step, c_step = s.c_step;
+  const T *a_now = s.a, *b_now = s.b;
 #pragma GCC unroll 1
-  for (int64_t t = s.taps; t > 0; --t, ++tap) {
-    const T *a = s.a + tap->a, *b = s.b + tap->b;
-    V<T> vector[N];
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) vector[v] = load<T>(b + v * L);
+  for (int64_t i = s.repeats; i > 0; --i, a_now += s.a_repeat, b_now += s.b_repeat) {
+    const Tap* tap = s.tap;
+#pragma GCC unroll 1
+    for (int64_t t = s.taps; t > 0; --t, ++tap) {
+      const T *a = a_now + tap->a, *b = b_now + tap->b;
+      V<T> vector[N];
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) vector[v] = load<T>(b + place_of<T>(v, b_step));
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const V<T> x = a[r % 3 * a_row] - V<T>{};
-#pragma GCC unroll 4
-      for (int v = 0; v < N; ++v) sum[r][v] = multiply_add(x, vector[v], sum[r][v]);
-      if (r % 3 == 2) {
-        a += three_rows;
-        // Hides where a comes from: else every row's offset is kept in a register of its own, which do not suffice.
-        asm("" : "+r"(a));
+      for (int r = 0; r < R; ++r) {
+        const V<T> x = a[r % 3 * a_row] - V<T>{};
+#pragma GCC unroll 8
+        for (int v = 0; v < N; ++v) sum[r][v] = multiply_add(x, vector[v], sum[r][v]);
+        if (r % 3 == 2) {
+          a += three_rows;
+          // Hides where a comes from: else every row's offset is kept in a register of its own, which do not suffice.
+          asm("" : "+r"(a));
+        }
       }
     }
   }
@@ -58,11 +71,11 @@ void tile(const TapProduct<T>& s) {
   if (s.add) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int v = 0; v < N; ++v) sum[r][v] = load<T>(s.c + r * s.c_row + v * L) + sum[r][v];
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) sum[r][v] = load<T>(s.c + r * s.c_row + place_of<T>(v, c_step)) + sum[r][v];
   }
   if (s.column_bias) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < N; ++v) {
       const V<T> bias = load<T>(s.column_bias + v * L);
 #pragma GCC unroll 16
@@ -73,14 +86,14 @@ void tile(const TapProduct<T>& s) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const V<T> bias = s.row_bias[r] - V<T>{};
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < N; ++v) sum[r][v] += bias;
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) store<T>(s.c + r * s.c_row + v * L, sum[r][v]);
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) store<T>(s.c + r * s.c_row + place_of<T>(v, c_step), sum[r][v]);
 }
 
 template <class S>
@@ -102,21 +115,17 @@ void product(const TapProduct<T>& whole) {
   const int64_t vectors = whole.columns / L, strips = pieces_of(whole.rows, kIsa.rows);
   TapProduct<T> s = whole;
   for (int64_t v = 0, wide; v < vectors; v += wide) {
-    wide = smaller(kIsa.vectors, vectors - v);
-    s.b = whole.b + v * L;
+    const bool alone = whole.rows == 1 && vectors - v >= kAlone;
+    wide = alone ? kAlone : smaller(kIsa.vectors, vectors - v);
+    s.b = whole.b + place_of<T>(static_cast<int>(v), whole.b_step);
+    T* const c = whole.c + place_of<T>(static_cast<int>(v), whole.c_step);
     if (whole.column_bias) s.column_bias = whole.column_bias + v * L;
-    if (whole.rows == 1 && vectors - v >= 4) {  // two sums would wait for each other
-      s.c = whole.c + v * L;
-      tile<T, 1, 4>(s);
-      wide = 4;
-      continue;
-    }
     for (int64_t t = 0, i = 0; t < strips; ++t) {
       const int64_t rows = whole.rows / strips + (t < whole.rows % strips);
       s.a = whole.a + i * whole.a_row;
-      s.c = whole.c + i * whole.c_row + v * L;
+      s.c = c + i * whole.c_row;
       if (whole.row_bias) s.row_bias = whole.row_bias + i;
-      kTiles<T>.of[(rows - 1) * kIsa.vectors + wide - 1](s);
+      (alone ? &tile<T, 1, kAlone> : kTiles<T>.of[(rows - 1) * kIsa.vectors + wide - 1])(s);
       i += rows;
     }
   }
@@ -139,20 +148,20 @@ void lane_tile(const LaneTile<T>& s) {
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) sum[r][c] = load<T>(s.sums + r * s.sums_row + c * kBatchLanes);
-  const int64_t a_row = s.whole.a_row, steps = s.whole.steps;
+  const int64_t a_row = s.whole.a_row, steps = s.whole.steps, b_step = s.whole.b_step;
   for (int64_t image = 0; image < s.whole.images; ++image) {
     const T* a = s.a + image * s.whole.a_image;
     const T* b[C];
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) b[c] = s.b + image * s.whole.b_image + s.place[c];
 #pragma GCC unroll 1
-    for (int64_t t = 0; t < steps * kBatchLanes; t += kBatchLanes) {
+    for (int64_t t = 0, at = 0; t < steps; ++t, at += b_step, a += kBatchLanes) {
       V<T> y[C];
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) y[c] = load<T>(b[c] + t);
+      for (int c = 0; c < C; ++c) y[c] = load<T>(b[c] + at);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        const V<T> x = load<T>(a + r * a_row + t);
+        const V<T> x = load<T>(a + r * a_row);
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) sum[r][c] = multiply_add(x, y[c], sum[r][c]);
       }

@@ -38,6 +38,11 @@ constexpr int64_t kTaskWork = 250000;      // multiply-adds that a thread should
 constexpr int64_t kLongWork = 4000000;     // multiply-adds from which a piece is long
 constexpr int64_t kTurnedColumns = 64;     // columns of c that pay for turning a
 
+inline int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
+inline int64_t round_up(int64_t n, int64_t unit) { return pieces_of(n, unit) * unit; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
+
 template <class T, int L>
 struct Vector {
   typedef T type __attribute__((vector_size(L * sizeof(T))));
@@ -229,28 +234,43 @@ inline void transpose_vectors(typename Vector<T, L>::type* x) {
 
 // to[p * to_row + i] = from[i * from_row + p] for i < columns, p < depth. With Spill, up to L - 1 elements behind the
 // last column of a row may be overwritten, in the order of rows: the caller has room, or writes the next row there
-// anyway.
+// anyway. Where a square of L x L reaches beyond an end it is moved back from there; of less than a square, a copy is
+// turned.
 template <class T, int L, bool Spill>
 void transpose(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t columns, int64_t depth) {
-  const int64_t whole = Spill ? columns : columns / L * L, deep = depth / L * L;
-  for (int64_t i = 0; i < whole; i += L) {
-    for (int64_t p = 0; p < deep; p += L) {
-      typename Vector<T, L>::type x[L];
+  const int64_t down = smaller(depth, L);
+  for (int64_t c = 0; c < columns; c += L) {
+    const int64_t i = Spill || columns < L ? c : smaller(c, columns - L), across = smaller(columns - i, L);
+    for (int64_t d = 0; d < depth; d += L) {
+      const int64_t p = smaller(d, depth - down);
       const T* f = from + i * from_row + p;
-      if (i + L <= columns) {
+      T* t = to + p * to_row + i;
+      int64_t f_row = from_row, t_row = to_row;
+      T square[L * L];
+      const bool whole = across == L && down == L;
+      if (!whole) {
+        for (int64_t r = 0; r < across; ++r)
+          for (int64_t q = 0; q < L; ++q) square[r * L + q] = f[r * from_row + smaller(q, down - 1)];
+        f = t = square;
+        f_row = t_row = L;
+      } else if constexpr (!Spill) {  // of so many runs of memory, no prefetcher keeps track
+        constexpr int kAhead = 64;
+        const bool gathers = from_row > to_row;
+        const T* far = (gathers ? f : t) + kAhead;
+        const int64_t far_row = gathers ? from_row : to_row;
 #pragma GCC unroll 16
-        for (int r = 0; r < L; ++r) x[r] = load<T, L>(f + r * from_row);
-      } else {
-        const int64_t rows = columns - i;
-        for (int r = 0; r < L; ++r) x[r] = load<T, L>(f + (r < rows ? r : 0) * from_row);
+        for (int r = 0; r < L; ++r) __builtin_prefetch(far + r * far_row);
       }
+      typename Vector<T, L>::type x[L];
+#pragma GCC unroll 16
+      for (int r = 0; r < L; ++r) x[r] = load<T, L>(f + r * f_row);
       transpose_vectors<T, L / 2, L>(x);
 #pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) store<T, L>(to + (p + r) * to_row + i, x[r]);
+      for (int r = 0; r < L; ++r) store<T, L>(t + r * t_row, x[r]);
+      for (int64_t r = 0; !whole && r < down; ++r)
+        for (int64_t q = 0; q < across; ++q) to[(p + r) * to_row + i + q] = square[r * L + q];
     }
   }
-  for (int64_t p = 0; p < depth; ++p)
-    for (int64_t i = p < deep ? whole : 0; i < columns; ++i) to[p * to_row + i] = from[i * from_row + p];
 }
 
 // Copies b (depth, columns) to rows of `width` elements. Behind the last column stands anything finite or from b.
@@ -300,11 +320,6 @@ struct Scratch {
   ~Scratch() { aligned_give(memory); }
 };
 static thread_local Scratch scratch;
-
-inline int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
-inline int64_t round_up(int64_t n, int64_t unit) { return pieces_of(n, unit) * unit; }
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
 
 // The definition, for tiny products, and where memory for copies cannot be had.
 template <class T>
