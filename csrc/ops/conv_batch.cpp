@@ -150,7 +150,7 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
         int64_t count = 1;
         while (row + count * parts1 < last && row % to[1] + count * parts1 < to[1] && table.holds(j0, j1 + count))
           ++count;
-        done = row + count * parts1;
+        done = row + (count - 1) * parts1 + 1;
         const T* at = x + ((j0 * a0.advance * from[1] + j1 * a1.advance) - low) * from[2] * kLanes;
         T* c = sums + ((row - first) * to[2] + a2.start) * kLanes;
         for (const ConvSegment& e : pass.segments) {
@@ -219,7 +219,8 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
     const int64_t low = s.co * piece / pieces, rows = s.co * (piece + 1) / pieces - low;
     const int64_t held = lane_sums + s.ci * plane + most * y_row;
     T *const sums = scratch<T>(held), *const x = sums + lane_sums, *const y = x + s.ci * plane;
-    std::memset(sums, 0, static_cast<size_t>(held) * sizeof(T));
+    // y is written whole, and so is x but for the zeros beside its rows.
+    std::memset(sums, 0, static_cast<size_t>(length2 == s.in[2] ? lane_sums : held) * sizeof(T));
     LaneProduct<T> p{};
     p.rows = rows;
     p.columns = columns;
