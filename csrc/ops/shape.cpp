@@ -1,6 +1,8 @@
 // Shape ops. Views are windows on their input's memory: infer() makes the window and nothing runs. The others copy
 // whole blocks, in tasks of whole rows.
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "core/error.h"
 #include "core/threads.h"
@@ -211,8 +213,13 @@ void run_embed_slice(const OpCall& call) {
       using T = decltype(v);
       constexpr int64_t kTask = int64_t{1} << 17;
       const T fill = static_cast<T>(value);
+      const bool zeros = value == 0 && !std::signbit(value);
       parallel_for((size + kTask - 1) / kTask, [&](int64_t t) {
-        std::fill(y.ptr<T>() + t * kTask, y.ptr<T>() + std::min(size, (t + 1) * kTask), fill);
+        T *low = y.ptr<T>() + t * kTask, *high = y.ptr<T>() + std::min(size, (t + 1) * kTask);
+        if (zeros)
+          std::memset(low, 0, static_cast<size_t>(high - low) * sizeof(T));  // several times as fast as a loop here
+        else
+          std::fill(low, high, fill);
       });
     });
   copy_in_tasks(window_of(call, y, s), *call.in[0]);

@@ -60,7 +60,7 @@ inline void over(int64_t n, const F& f) {
 
 // Sums over runs of n elements: f(r, i, lanes, a) adds its terms at element i of run r to the accumulators a[Sums].
 template <int Sums, class T, class F>
-inline void total(int64_t runs, int64_t n, const F& f, double* out) {
+inline PN_LAMBDA void total(int64_t runs, int64_t n, const F& f, double* out) {
   constexpr int L = kLanes<T>, P = kParts<T>, C = 4 / Sums;
   const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
   for (int s = 0; s < Sums; ++s) out[s] = 0;
@@ -150,9 +150,9 @@ void inverse(int64_t n, const T* var, double eps, double* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = 1 / sqrt_(static_cast<double>(var[i]) + eps);
 }
 
-// Of runs of n elements.
+// Of runs of n elements. Inlined, because the call would cost a short row much of its time.
 template <class T>
-T run_mean(int64_t runs, int64_t n, int64_t stride, const T* x) {
+inline PN_LAMBDA T run_mean(int64_t runs, int64_t n, int64_t stride, const T* x) {
   double sum;
   total<1, T>(
       runs, n, [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(x + r * stride + i, lanes); },
@@ -160,7 +160,7 @@ T run_mean(int64_t runs, int64_t n, int64_t stride, const T* x) {
   return static_cast<T>(sum / static_cast<double>(runs * n));
 }
 template <class T>
-T run_variance(int64_t runs, int64_t n, int64_t stride, const T* x, T mean) {
+inline PN_LAMBDA T run_variance(int64_t runs, int64_t n, int64_t stride, const T* x, T mean) {
   const V<T> m = all(mean);
   double sum;
   total<1, T>(
@@ -308,9 +308,10 @@ void approach(int64_t n, double share, double factor, const T* now, T* running) 
         static_cast<T>((1 - share) * static_cast<double>(running[i]) + share * factor * static_cast<double>(now[i]));
 }
 
-// Short rows go through each pass together, so that the end of one row's sum overlaps with the start of the next one's.
-constexpr int64_t kRowsTogether = 8, kShortRow = 256;
-inline int64_t rows_together(int64_t n) { return n <= kShortRow ? kRowsTogether : 1; }
+// Rows go through each pass together, so that the end of one row's sum overlaps with the start of the next one's, and
+// the gradients of weight and bias are fetched once for all; as many as stay in the L1 cache.
+constexpr int64_t kRowsTogether = 8;
+inline int64_t rows_together(int64_t n) { return n <= 256 ? kRowsTogether : (n <= 2048 ? 4 : 1); }
 
 template <class T>
 void rows(const NormRows<T>& s, const T* bias, T* y, T* mean, T* var) {
@@ -338,10 +339,8 @@ void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, c
     const T *x = s.x + first * n, *g = dy + first * n;
     T* to = dx + first * n;
     double factors[kRowsTogether], sums[kRowsTogether][2];
-    T m[kRowsTogether], scale[kRowsTogether], kb[kRowsTogether], kc[kRowsTogether];
     for (int64_t r = 0; r < count; ++r) {
-      m[r] = s.centred ? mean[first + r] : T(0);
-      const V<T> own_mean = all(m[r]);
+      const V<T> own_mean = all(s.centred ? mean[first + r] : T(0));
       total<2, T>(
           1, n,
           [=](int64_t, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
@@ -352,18 +351,23 @@ void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, c
           sums[r]);
     }
     inverse(count, var + first, s.eps, factors);
+    struct {
+      T mean, scale, b, c;
+    } row[kRowsTogether];
     for (int64_t r = 0; r < count; ++r) {
       const NormBack k = norm_back(static_cast<double>(n), s.centred, factors[r], sums[r][0], sums[r][1],
                                    static_cast<double>(dmean[first + r]), static_cast<double>(dvar[first + r]));
-      scale[r] = static_cast<T>(factors[r]), kb[r] = static_cast<T>(k.b), kc[r] = static_cast<T>(k.c);
+      row[r] = {s.centred ? mean[first + r] : T(0), static_cast<T>(factors[r]), static_cast<T>(k.b),
+                static_cast<T>(k.c)};
     }
-    over<T>(n, [&](int64_t i, int lanes) PN_LAMBDA {
+    const auto* const rows = row;
+    over<T>(n, [=](int64_t i, int lanes) PN_LAMBDA {
       const V<T> weight = get(w + i, lanes);
       V<T> of_weight = get(dweight + i, lanes), of_bias = get(dbias + i, lanes);
-      for (int64_t r = 0; r < count; ++r) {
-        const V<T> d = get(x + r * n + i, lanes) - m[r], own = get(g + r * n + i, lanes);
-        put(to + r * n + i, multiply_add(weight * scale[r], own, multiply_add(all(kb[r]), d, all(kc[r]))), lanes);
-        of_weight = multiply_add(own, d * scale[r], of_weight);
+      for (int64_t r = 0, at = i; r < count; ++r, at += n) {
+        const V<T> d = get(x + at, lanes) - rows[r].mean, own = get(g + at, lanes);
+        put(to + at, multiply_add(weight * rows[r].scale, own, multiply_add(all(rows[r].b), d, all(rows[r].c))), lanes);
+        of_weight = multiply_add(own, d * rows[r].scale, of_weight);
         of_bias += own;
       }
       put(dweight + i, of_weight, lanes);
