@@ -18,6 +18,9 @@ else:
     _Base = _engine.Tensor
 
 
+_backward: Any = None  # autodiff.backward, which imports this module
+
+
 class Tensor(_Base):
     """An n-dimensional array of float32, float64, integers or bool that can record how it was computed.
 
@@ -168,9 +171,10 @@ class Tensor(_Base):
             RuntimeError: The tensor does not require a gradient, has several elements and no gradient is given, or the
                 graph was walked already.
         """
-        from .autodiff import backward
-
-        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        global _backward
+        if _backward is None:  # an import statement would cost a small step a tenth of its time
+            from .autodiff import backward as _backward
+        _backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:  # type: ignore[valid-type]
         """Sets :attr:`requires_grad` and returns the tensor.
