@@ -208,20 +208,23 @@ void run_embed_slice(const OpCall& call) {
   const Slice s(attributes);
   const double value = attributes.real();
   const int64_t size = y.size();
-  if (call.in[0]->size() < size)
+  constexpr int64_t kTask = int64_t{1} << 17;
+  const int64_t tasks = call.in[0]->size() < size ? (size + kTask - 1) / kTask : 0;
+  if (value == 0 && !std::signbit(value)) {  // memset is several times as fast as a loop here
+    const int64_t item = static_cast<int64_t>(item_size(y.dtype));
+    parallel_for(tasks, [&](int64_t t) {
+      const int64_t n = std::min(kTask, size - t * kTask);
+      std::memset(y.data + t * kTask * item, 0, static_cast<size_t>(n * item));
+    });
+  } else {
     visit_dtype(y.dtype, [&](auto v) {
       using T = decltype(v);
-      constexpr int64_t kTask = int64_t{1} << 17;
       const T fill = static_cast<T>(value);
-      const bool zeros = value == 0 && !std::signbit(value);
-      parallel_for((size + kTask - 1) / kTask, [&](int64_t t) {
-        T *low = y.ptr<T>() + t * kTask, *high = y.ptr<T>() + std::min(size, (t + 1) * kTask);
-        if (zeros)
-          std::memset(low, 0, static_cast<size_t>(high - low) * sizeof(T));  // several times as fast as a loop here
-        else
-          std::fill(low, high, fill);
+      parallel_for(tasks, [&](int64_t t) {
+        std::fill(y.ptr<T>() + t * kTask, y.ptr<T>() + std::min(size, (t + 1) * kTask), fill);
       });
     });
+  }
   copy_in_tasks(window_of(call, y, s), *call.in[0]);
 }
 

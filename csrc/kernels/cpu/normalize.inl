@@ -79,10 +79,7 @@ inline PN_LAMBDA void total(int64_t runs, int64_t n, const F& f, double* out) {
 #pragma GCC unroll 8
           for (int p = 0; p < P; ++p) {
             const int64_t left = high - i - p * L;
-            if (left >= L)
-              f(r, i + p * L, L, a[p]);
-            else if (left > 0)
-              f(r, i + p * L, static_cast<int>(left), a[p]);
+            f(r, i + p * L, static_cast<int>(left < 0 ? 0 : (left < L ? left : L)), a[p]);
           }
         }
       }
@@ -150,38 +147,40 @@ void inverse(int64_t n, const T* var, double eps, double* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = 1 / sqrt_(static_cast<double>(var[i]) + eps);
 }
 
-// Of runs of n elements. Inlined, because the call would cost a short row much of its time.
+// Mean and variance of `count` channels, `step` elements apart, of runs of n elements each. A pass for the means and
+// one for the variances, so that the end of one channel's sum overlaps with the start of the next one's.
 template <class T>
-inline PN_LAMBDA T run_mean(int64_t runs, int64_t n, int64_t stride, const T* x) {
+void run_moments(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* x, bool centred,
+                 T* mean, T* var) {
+  const double elements = static_cast<double>(runs * n);
   double sum;
-  total<1, T>(
-      runs, n, [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(x + r * stride + i, lanes); },
-      &sum);
-  return static_cast<T>(sum / static_cast<double>(runs * n));
-}
-template <class T>
-inline PN_LAMBDA T run_variance(int64_t runs, int64_t n, int64_t stride, const T* x, T mean) {
-  const V<T> m = all(mean);
-  double sum;
-  total<1, T>(
-      runs, n,
-      [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-        const V<T> d = live<T>(get(x + r * stride + i, lanes) - m, lanes);
-        a[0] = multiply_add(d, d, a[0]);
-      },
-      &sum);
-  return static_cast<T>(sum / static_cast<double>(runs * n));
+  for (int64_t c = 0; c < count; ++c) {
+    const T* from = x + c * step;
+    mean[c] = 0;
+    if (!centred) continue;
+    total<1, T>(
+        runs, n, [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(from + r * stride + i, lanes); },
+        &sum);
+    mean[c] = static_cast<T>(sum / elements);
+  }
+  for (int64_t c = 0; c < count; ++c) {
+    const T* from = x + c * step;
+    const V<T> m = all(mean[c]);
+    total<1, T>(
+        runs, n,
+        [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
+          const V<T> d = live<T>(get(from + r * stride + i, lanes) - m, lanes);
+          a[0] = multiply_add(d, d, a[0]);
+        },
+        &sum);
+    var[c] = static_cast<T>(sum / elements);
+  }
 }
 
 template <class T>
 void moments(const Planes& s, const T* x, bool centred, T* mean, T* var) {
-  if (s.places >= kLongPlaces) {
-    for (int64_t c = 0; c < s.channels; ++c) {
-      mean[c] = centred ? run_mean(s.rows, s.places, s.stride, x + c * s.places) : T(0);
-      var[c] = run_variance(s.rows, s.places, s.stride, x + c * s.places, mean[c]);
-    }
-    return;
-  }
+  if (s.places >= kLongPlaces)
+    return run_moments(s.channels, s.places, s.rows, s.places, s.stride, x, centred, mean, var);
   const double count = static_cast<double>(s.rows * s.places);
   const int64_t stride = s.stride;
   double sums[kPlaneColumns];
@@ -319,8 +318,7 @@ void rows(const NormRows<T>& s, const T* bias, T* y, T* mean, T* var) {
   for (int64_t first = 0; first < s.rows; first += together) {
     const int64_t last = first + together < s.rows ? first + together : s.rows;
     double factors[kRowsTogether];
-    for (int64_t r = first; r < last; ++r) mean[r] = s.centred ? run_mean<T>(1, n, 0, s.x + r * n) : T(0);
-    for (int64_t r = first; r < last; ++r) var[r] = run_variance<T>(1, n, 0, s.x + r * n, mean[r]);
+    run_moments(last - first, n, 1, n, 0, s.x + first * n, s.centred, mean + first, var + first);
     inverse(last - first, var + first, s.eps, factors);
     for (int64_t r = first; r < last; ++r) {
       const T factor = static_cast<T>(factors[r - first]);
