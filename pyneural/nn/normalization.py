@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..ops.normalization import batch_norm_counting, instance_norm_counting, shape_of
+from ..ops.normalization import batch_norm_counting, shape_of
 from ..tensor import Tensor, ones, zeros
 from . import init
 from .linear import _check_count
@@ -152,10 +152,9 @@ class _InstanceNorm(_Running):
         self._check(x)
         alone = x.ndim == self._dims[0]
         own = self.training or not self.track_running_stats
-        y = instance_norm_counting(
-            x.unsqueeze(0) if alone else x, self.running_mean, self.running_var, None, self.weight, self.bias, own,
-            0.0 if self.momentum is None else self.momentum, self.eps,
-        )  # fmt: skip
+        rows = x.unsqueeze(0) if alone else x
+        y = ops.instance_norm(rows, self.running_mean, self.running_var, self.weight, self.bias, own,
+                              self.momentum or 0.0, self.eps)  # fmt: skip
         return y.squeeze(0) if alone else y
 
 

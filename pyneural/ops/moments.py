@@ -74,16 +74,7 @@ def _fixed_reference(x: np.ndarray, mean: Any, var: Any, weight: Any, bias: Any,
 
 
 def _backward_reference(
-    dy: Any,
-    x: Any,
-    weight: Any,
-    mean: Any,
-    var: Any,
-    dmean: Any,
-    dvar: Any,
-    split: Any,
-    eps: float,
-    centred: bool,
+    dy: Any, x: Any, weight: Any, mean: Any, var: Any, dmean: Any, dvar: Any, split: Any, eps: float, centred: bool
 ) -> tuple:
     axes = _Axes(x.shape, split)
     g, z = (a.astype(np.longdouble).reshape(axes.full) for a in (dy, x))
@@ -191,17 +182,11 @@ _SHAPES = (
 _SPLITS = (((33,), 0, 1), ((4, 3, 65), 2, 3), ((19, 2, 10), 1, 3), ((2, 3, 4, 5), 2, 3), ((3, 1, 1500), 2, 3))
 
 
-def _splits(n: int) -> list[tuple[int, int, int]]:
-    return [(1, 2, k) for k in (1, 3, n) if n % k == 0]
-
-
 def _cases(grouped: bool) -> list[tuple[tuple[int, ...], Any]]:
     """Shapes, each with None or with (begin, end, groups)."""
     if not grouped:
         return [(shape, None) for shape in _SHAPES]
-    cases: list[tuple[tuple[int, ...], Any]] = [
-        (shape, split) for i, shape in enumerate(_SHAPES) for split in _splits(shape[1])[: 1 + (i > 0) * 2]
-    ]
+    cases = [(shape, (1, 2, k)) for shape in _SHAPES for k in (1, 3, shape[1]) if shape[1] % k == 0]
     return cases + [(shape, (begin, end, 1)) for shape, begin, end in _SPLITS]
 
 

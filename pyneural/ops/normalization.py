@@ -275,14 +275,6 @@ def instance_norm(
     Raises:
         ValueError: Shapes misfit, statistics are missing, or x has a single place. Nothing is changed then.
     """
-    return instance_norm_counting(x, running_mean, running_var, None, weight, bias, use_input_stats, momentum, eps)
-
-
-def instance_norm_counting(
-    x: Tensor, running_mean: Any, running_var: Any, batches: Any, weight: Any, bias: Any, use_input_stats: bool,
-    momentum: float | None, eps: float,
-) -> Tensor:  # fmt: skip
-    """The same with a counter of batches, as in :func:`batch_norm_counting`."""
     x, shape = _checked("instance_norm", x, 3, weight, bias, running_mean, running_var)
     _check_running("instance_norm", running_mean, running_var, not use_input_stats, "use_input_stats=False")
     if not use_input_stats:
@@ -293,7 +285,7 @@ def instance_norm_counting(
     y, mean, var = moments.group_norm(x, weight, bias, 1, 2, max(shape[1], 1), True, float(eps))
     if running_mean is not None and 0 not in shape:
         rows = shape[:2]
-        _update(running_mean, running_var, batches, fold_mean(reshape(mean, rows), (0,), False),
+        _update(running_mean, running_var, None, fold_mean(reshape(mean, rows), (0,), False),
                 fold_mean(reshape(var, rows), (0,), False), momentum, places)  # fmt: skip
     return y
 
