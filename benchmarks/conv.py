@@ -248,6 +248,6 @@ def conv(quick: bool) -> Iterator[Job]:
     for it in LAYERS:
         yield job(it.name, (it,), {"torch": 1.0} if it.shape[0] == 16 else {})
     yield job("the autoencoder's four", LAYERS[:4], {"torch": 4.0, "torch channels_last": 3.0})
-    steps = 10 if quick else 100
+    steps = 10 if quick else 40
     yield whole("conv autoencoder, batch 64, SGD", steps, 64, 6.0, 1e-3, autoencoder, coded, "SGD", 0.1)
     yield lenet_job(3_000 if quick else 12_000)

@@ -15,13 +15,15 @@ namespace pn {
 namespace {
 
 constexpr int64_t kLanes = kBatchLanes;
-constexpr int64_t kHeld = int64_t{3} << 15;    // elements that a task holds: they stay in L2 beside what it writes
-constexpr int64_t kTasks = 8;                  // enough for some threads
-constexpr int64_t kTaskWork = 3000000;         // multiply-adds that a task should have
-constexpr int64_t kRun = 256;                  // elements of a channel that are worth a pass of their own
-constexpr int64_t kFewTasks = 4;               // of a weight's gradient: each takes x anew
-constexpr int64_t kParts = 8;                  // of a batch, whose sums of a weight's gradient are made apart
-constexpr int64_t kSummed = int64_t{1} << 13;  // elements that one task adds up
+constexpr int64_t kHeld = int64_t{3} << 16;      // elements that a task holds: they stay in L2, or nearly so
+constexpr int64_t kHeldRow = int64_t{3} << 15;   // that one row may take: more is left to the other ways
+constexpr int64_t kTasks = 8;                    // enough for some threads
+constexpr int64_t kTaskWork = 3000000;           // multiply-adds that a task should have
+constexpr int64_t kRun = 256;                    // elements of a channel that are worth a pass of their own
+constexpr int64_t kFewTasks = 4;                 // of a weight's gradient: each takes x anew
+constexpr int64_t kParts = 8;                    // of a batch, whose sums of a weight's gradient are made apart
+constexpr int64_t kManySums = int64_t{1} << 16;  // of all lanes: from there on half as many parts
+constexpr int64_t kSummed = int64_t{1} << 13;    // elements that one task adds up
 
 int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 
@@ -58,7 +60,7 @@ struct Pass {
 }  // namespace
 
 bool suits_batch(const ConvShape& s) {
-  return s.n * 4 >= pieces_of(s.n, kLanes) * kLanes * 3 && held_by(s, 1) <= kHeld;
+  return s.n * 4 >= pieces_of(s.n, kLanes) * kLanes * 3 && held_by(s, 1) <= kHeldRow;
 }
 
 template <class T>
@@ -210,7 +212,8 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
                                kLanes);
 
   // A task: some output channels (a piece) over some bands of blocks of images (a part).
-  const int64_t units = pieces_of(s.n, kLanes) * bands, parts = std::min(units, kParts);
+  const int64_t units = pieces_of(s.n, kLanes) * bands;
+  const int64_t parts = std::min(units, s.co * columns * kLanes < kManySums ? kParts : kParts / 2);
   const int64_t pieces = std::clamp<int64_t>(kFewTasks / (parts * s.groups), 1, pieces_of(s.co, 5));
   const int64_t all = s.groups * s.co * columns, most = pieces_of(s.co, pieces), lane_sums = most * columns * kLanes;
   const Array partial = memory<T>(parts * all);
