@@ -6,6 +6,7 @@ import pytest
 import pyneural as pn
 from pyneural import functional as F
 from pyneural import nn, optim
+from pyneural.ops import moments
 
 
 def kinds(compiled):
@@ -146,6 +147,49 @@ def test_activations_join_convolutions_and_the_gradient_of_maxima(layer, batch):
     steps = [ops for what, ops in kinds(run) if what == "product and chain"]
     assert steps == [[steps[0][0], "relu"], ["max_pool_backward", "relu_backward"]]
     assert steps[0][0] in ("conv", "conv_transpose")
+
+
+@pytest.mark.parametrize("shape", [(64, 20, 12, 12), (5, 7, 9, 30), (64, 9, 3, 2), (64, 300), (33, 5, 20)])
+def test_activations_join_batch_norm_and_its_gradient(shape):
+    """Over the update of the running statistics; planes that are taken alone, and several of few places together."""
+
+    def trained(compiled):
+        pn.manual_seed(3)
+        make = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[len(shape)]
+        model = nn.Sequential(nn.ReLU(), make(shape[1]), nn.LeakyReLU())
+        gain = pn.ones(shape[1:]).requires_grad_()
+        optimizer = optim.SGD([*model.parameters(), gain], lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            (model(x * gain) ** 2).mean().backward()
+            optimizer.step()
+
+        run = pn.compile(step) if compiled else step
+        for _ in range(4):
+            run(pn.randn(*shape))
+        return [np.asarray(v).tobytes() for v in [*model.state_dict().values(), gain.detach()]], run
+
+    eager, _ = trained(compiled=False)
+    replayed, run = trained(compiled=True)
+    assert eager == replayed
+    steps = [ops for what, ops in kinds(run) if what == "product and chain"]
+    assert any(ops[:2] == ["batch_norm", "leaky_relu"] for ops in steps)
+    assert any(ops[0] == "batch_norm_backward" and "relu_backward" in ops for ops in steps)
+
+
+def test_a_chain_that_reads_the_statistics_of_a_norm_is_not_done_while_they_are_made():
+    """Channel by channel the others' are not there yet: here each element meets the mean of another channel."""
+    x = pn.randn(32, 33, 33)
+
+    def step(x):
+        y, mean, _ = moments.batch_norm(x * 1.0, None, None, 1e-5)
+        return y * mean
+
+    run = pn.compile(step)
+    for _ in range(3):
+        np.testing.assert_array_equal(run(x).numpy(), step(x).numpy())
+    assert not any(what == "product and chain" and ops[0] == "batch_norm" for what, ops in kinds(run))
 
 
 def test_operations_of_products_and_convolutions_are_counted():

@@ -1,6 +1,5 @@
 // Normalisation by mean and variance: of each channel of x (N, C, ...) over the batch (`batch_norm`) or as they are
-// given
-// (`batch_norm_fixed`), or of groups of channels of each batch element (`group_norm`; layer normalisation is one
+// given (`batch_norm_fixed`), or of groups of channels of each batch element (`group_norm`; layer normalisation is one
 // group), their gradients, and the update of running statistics.
 //
 // Statistics are outputs, so that the gradients need no second pass for them, and have gradients of their own. Work is
@@ -173,6 +172,19 @@ void infer_group_norm_backward(OpCall& call) {
 
 // ---- over the batch ----
 
+// f(planes, offset) makes `planes` of the first output from element `low` + `offset` on: in one call, or row by row for
+// a call with an epilogue, which takes each while it is in cache.
+template <class F>
+void make(const OpCall& call, Planes planes, int64_t low, const F& f) {
+  if (!call.epilogue) return f(planes, int64_t{0});
+  const int64_t rows = planes.rows, run = planes.channels * planes.places;
+  planes.rows = 1;
+  for (int64_t at = 0; at < rows * planes.stride; at += planes.stride) {
+    f(planes, at);
+    made(call, low + at, low + at + run);
+  }
+}
+
 template <class T>
 void batch_norm(const OpCall& call) {
   const Array x = as_contiguous(*call.in[0]);
@@ -192,7 +204,10 @@ void batch_norm(const OpCall& call) {
     T factor[kPlaneColumns];
     k.inverse(channels, var + c, eps, inverse);
     for (int64_t i = 0; i < channels; ++i) factor[i] = static_cast<T>(inverse[i]);
-    k.scale(planes, x.ptr<T>() + c * z.s, mean + c, factor, weight.p + c, bias.p + c, call.out[0].ptr<T>() + c * z.s);
+    make(call, planes, c * z.s, [&](const Planes& part, int64_t at) {
+      at += c * z.s;
+      k.scale(part, x.ptr<T>() + at, mean + c, factor, weight.p + c, bias.p + c, call.out[0].ptr<T>() + at);
+    });
   });
 }
 
@@ -267,7 +282,9 @@ void batch_norm_backward(const OpCall& call) {
     k.coefficients(channels,
                    {count, eps, b.weight.p + c, b.var.p + c, b.dmean.p + c, b.dvar.p + c, dweight + c, dbias + c}, sums,
                    kd, kx, k1);
-    k.back(planes, dy, x, b.mean.p + c, kd, kx, k1, call.out[0].ptr<T>() + c * z.s);
+    make(call, planes, c * z.s, [&](const Planes& part, int64_t at) {
+      k.back(part, dy + at, x + at, b.mean.p + c, kd, kx, k1, call.out[0].ptr<T>() + c * z.s + at);
+    });
   });
 }
 
@@ -436,10 +453,10 @@ void by_type(const OpCall& call) {
 
 const OpList& normalize_ops() {
   static const OpList ops = {
-      {"batch_norm", 3, 3, kPlain, infer_batch_norm, by_type<batch_norm<float>, batch_norm<double>, 0>},
+      {"batch_norm", 3, 3, kTakesEpilogue, infer_batch_norm, by_type<batch_norm<float>, batch_norm<double>, 0>},
       {"batch_norm_fixed", 5, 1, kPlain, infer_batch_norm_fixed,
        by_type<batch_norm_fixed<float>, batch_norm_fixed<double>, 0>},
-      {"batch_norm_backward", 7, 3, kPlain, infer_batch_norm_backward,
+      {"batch_norm_backward", 7, 3, kTakesEpilogue, infer_batch_norm_backward,
        by_type<batch_norm_backward<float>, batch_norm_backward<double>, 1>},
       {"group_norm", 3, 3, kPlain, infer_group_norm, by_type<group_norm<float>, group_norm<double>, 0>},
       {"group_norm_backward", 7, 3, kPlain, infer_group_norm_backward,

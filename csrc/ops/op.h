@@ -142,7 +142,8 @@ int64_t checked_axis(const OpCall& call, int64_t axis, int ndim);  // 0 <= resul
 void require_float(const OpCall& call, int input, const char* argument);
 int spatial_dims(const OpCall& call);  // 1 to 3, of input 0, which is (N, C, ...); or ValueError
 
-// For run(): elements [low, high) of the first output, whole rows, are made; its epilogue, if any, takes them.
+// For run(): elements [low, high) of the first output, whole rows or a part of one, are made; its epilogue, if any,
+// takes them.
 void made(const OpCall& call, int64_t low, int64_t high);
 
 }  // namespace pn

@@ -75,7 +75,9 @@ void require_float(const OpCall& call, int input, const char* argument) {
 void made(const OpCall& call, int64_t low, int64_t high) {
   if (!call.epilogue) return;
   const int64_t width = call.out[0].shape[call.out[0].ndim - 1];
-  call.epilogue->apply(call.epilogue->context, low / width, 0, (high - low) / width, width);
+  const int64_t rows = (high - low) / width;
+  if (rows == 0) return call.epilogue->apply(call.epilogue->context, low / width, low % width, 1, high - low);
+  call.epilogue->apply(call.epilogue->context, low / width, 0, rows, width);
 }
 
 }  // namespace pn

@@ -83,6 +83,8 @@ static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, 
   bool read = false;
   for (size_t t = i + 1; t < end; ++t)
     for (const Operand& o : instructions[t].in) {
+      for (size_t k = 1; k < product.out.size(); ++k)
+        if (o.slot == product.out[k].slot) return false;  // which may not all be there yet
       if (o.slot != product.out[0].slot) continue;
       if (!dense_full(o.window, result)) return false;
       read = true;
@@ -148,6 +150,11 @@ void Program::bring_chains_together() {
     const auto reads = [&](int slot) {
       return std::any_of(moved.in.begin(), moved.in.end(), [&](const Operand& o) { return o.slot == slot; });
     };
+    // Anything else may lie on the memory of an argument that is written.
+    const bool apart = std::all_of(moved.in.begin(), moved.in.end(), [&](const Operand& o) {
+      const Slot* s = o.slot < 0 ? nullptr : &slots_[static_cast<size_t>(o.slot)];
+      return !s || s->kind == Slot::kTemporary || s->constant();
+    });
     for (size_t to = j; to > 0 && j - to <= kOver; --to) {
       const Instruction& before = instructions_[to - 1];
       const bool makes_it = (before.op->flags & kTakesEpilogue) != 0 && reads(before.out[0].slot);
@@ -157,8 +164,10 @@ void Program::bring_chains_together() {
                     instructions_.begin() + static_cast<std::ptrdiff_t>(j) + 1);
         break;
       }
-      // An argument may lie on the memory of anything that is written.
-      if (before.op->writes || before.out.empty()) break;
+      if ((before.op->writes || before.out.empty()) && !apart) break;
+      bool written = false;
+      for (size_t k = 0; k < before.in.size(); ++k) written |= before.op->writes >> k & 1 && reads(before.in[k].slot);
+      if (written) break;
       if (std::any_of(before.out.begin(), before.out.end(), [&](const Operand& o) { return reads(o.slot); })) break;
     }
   }
