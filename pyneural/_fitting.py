@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import random
+from ._arguments import integer
 from ._interrupts import soft_interrupt
 from ._nonfinite import NonFiniteLoss
 from ._progress import progress as _progress
@@ -129,7 +130,7 @@ class BaseTrainer:
         if on_nan not in self._on_nan:
             *others, last = map(repr, self._on_nan)
             raise ValueError(f"fit: on_nan must be {', '.join(others)} or {last}, got {on_nan!r}")
-        if epochs < 0:
+        if integer("fit", "epochs", epochs) < 0:
             raise ValueError(f"fit: epochs must be at least 0, got {epochs}")
         session = Session(self, checkpoint, resume, generator)
         if seed is not None and not session.resumes:

@@ -49,7 +49,7 @@ def save(obj: Any, f: Any) -> None:
         f: A path, or a binary file open for writing.
 
     Raises:
-        TypeError: Something else is in obj; the message says where.
+        TypeError: Something else is in obj, and the message says where; or f is neither a path nor a file.
         ValueError: A container holds itself.
         OSError: The file cannot be written; a file that was there is left as it was.
     """
@@ -57,7 +57,7 @@ def save(obj: Any, f: Any) -> None:
     if hasattr(f, "write"):
         f.write(content)
     else:
-        write_whole(f, content)
+        write_whole(_path("save", f), content)
 
 
 def load(f: Any) -> Any:
@@ -74,11 +74,19 @@ def load(f: Any) -> Any:
     Raises:
         FormatError: The file is damaged, of a newer version, no safetensors file, or holds a type that tensors lack.
         OSError: The file cannot be read.
+        TypeError: f is neither a path nor a file.
     """
     if hasattr(f, "read"):
         return from_bytes(f.read(), getattr(f, "name", "the file"))
-    with open(f, "rb") as file:
+    with open(_path("load", f), "rb") as file:
         return from_bytes(file.read(), os.fspath(f))
+
+
+def _path(owner: str, f: Any) -> Any:
+    """A path as it is; open() would take a number for a file descriptor."""
+    if not isinstance(f, (str, bytes, os.PathLike)):
+        raise TypeError(f"{owner}: f must be a path or an open binary file, got {type(f).__name__}")
+    return f
 
 
 def to_bytes(obj: Any) -> bytes:

@@ -22,6 +22,11 @@ def sgd():
     return optim.SGD(parameters(), lr=0.1)
 
 
+def trainer():
+    model = nn.Linear(3, 2)
+    return pn.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+
+
 def step_lr(size):
     return lr_scheduler.StepLR(sgd(), size)
 
@@ -85,6 +90,9 @@ WRONG_KIND = [
     (lambda: pn.compile(3), "compile: takes a function, got int"),
     (lambda: learn.svc(np.eye(2), [0, 1], kernel="rbf"), "svc: kernel must be a Kernel, .* got 'rbf'"),
     (lambda: learn.svc(np.eye(2), [0, 1], C="a"), "svc: C is 'a' but must be a number"),
+    (lambda: pn.load(3), "load: f must be a path or an open binary file, got int"),
+    (lambda: pn.save(X, None), "save: f must be a path or an open binary file, got NoneType"),
+    (lambda: trainer().fit(X, X[:, :2], epochs="a"), "fit: epochs is 'a' but must be an integer"),
 ]
 
 WRONG_VALUE = [

@@ -10,6 +10,7 @@
 
 #include "core/cpu.h"
 #include "core/philox.h"
+#include "core/scratch.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
@@ -23,8 +24,6 @@ constexpr int64_t kGradientTasks = 16;  // tasks of a gradient, if there are lon
 constexpr int64_t kLeastKeys = 256;     // keys of such a task at least: each has a gradient of all queries of its own
 
 enum Input { kQuery, kKey, kValue, kMask, kStream, kInputs };
-
-int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 
 // The arguments of a call. The gradient's follow three others.
 struct Arguments {
@@ -161,14 +160,6 @@ struct Heads {
     return h;
   }
 };
-
-// A task's own memory, kept for the thread's next one.
-template <class T>
-T* scratch(int64_t n) {
-  static thread_local std::vector<T> memory;
-  if (static_cast<int64_t>(memory.size()) < n) memory.resize(static_cast<size_t>(n));
-  return memory.data();
-}
 
 // f(i) for i < n, several to a task if each is little work.
 template <class F>

@@ -6,7 +6,7 @@
 
 #include "core/array.h"
 #include "core/cpu.h"
-#include "core/dtype.h"
+#include "core/scratch.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv.h"
@@ -24,22 +24,6 @@ constexpr int64_t kFewTasks = 4;                 // of a weight's gradient: each
 constexpr int64_t kParts = 8;                    // of a batch, whose sums of a weight's gradient are made apart
 constexpr int64_t kManySums = int64_t{1} << 16;  // of all lanes: from there on half as many parts
 constexpr int64_t kSummed = int64_t{1} << 13;    // elements that one task adds up
-
-int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
-
-template <class T>
-Array memory(int64_t n) {
-  return Array::empty(dtype_of<T>::value, 1, &n);
-}
-
-// A task's own memory, kept for the thread's next one; on a cache line.
-template <class T>
-T* scratch(int64_t n) {
-  static thread_local std::vector<T> memory;
-  constexpr size_t kLine = 64;
-  if (memory.size() < static_cast<size_t>(n) + kLine) memory.resize(static_cast<size_t>(n) + kLine);
-  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory.data()) + kLine - 1) / kLine * kLine);
-}
 
 // Elements that some rows of both sides of a group's channels take.
 int64_t held_by(const ConvShape& s, int64_t rows) {

@@ -6,7 +6,7 @@
 
 #include "core/array.h"
 #include "core/cpu.h"
-#include "core/dtype.h"
+#include "core/scratch.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv.h"
@@ -15,21 +15,6 @@ namespace pn {
 namespace {
 
 constexpr int64_t kTaskWork = 400000;  // multiply-adds of a task, about
-
-int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
-
-template <class T>
-Array memory(int64_t n) {
-  return Array::empty(dtype_of<T>::value, 1, &n);
-}
-
-// A task's own memory, kept for the thread's next one.
-template <class T>
-T* scratch(int64_t n) {
-  static thread_local std::vector<T> memory;
-  if (static_cast<int64_t>(memory.size()) < n) memory.resize(static_cast<size_t>(n));
-  return memory.data();
-}
 
 }  // namespace
 

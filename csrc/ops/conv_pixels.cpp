@@ -9,7 +9,7 @@
 
 #include "core/array.h"
 #include "core/cpu.h"
-#include "core/dtype.h"
+#include "core/scratch.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv.h"
@@ -26,22 +26,7 @@ constexpr int64_t kParts = 8;                     // of a batch, whose sums are 
 constexpr int64_t kBlockSums = int64_t{1} << 13;  // sums of a weight's gradient, of all lanes, that stay in L2
 constexpr int64_t kSummed = int64_t{1} << 13;     // elements that one task adds up
 
-int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 int64_t floor_of(int64_t a, int64_t b) { return a >= 0 ? a / b : -pieces_of(-a, b); }
-
-template <class T>
-Array memory(int64_t n) {
-  return Array::empty(dtype_of<T>::value, 1, &n);
-}
-
-// A task's own memory, kept for the thread's next one; on a cache line.
-template <class T>
-T* scratch(int64_t n) {
-  static thread_local std::vector<T> memory;
-  constexpr size_t kLine = 64;
-  if (memory.size() < static_cast<size_t>(n) + kLine) memory.resize(static_cast<size_t>(n) + kLine);
-  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory.data()) + kLine - 1) / kLine * kLine);
-}
 
 // The source of a pass as a task holds it: for each channel a plane per combination of remainders.
 class Held {
