@@ -85,6 +85,19 @@ void pack_weight(const ConvShape& s, bool up, const ConvAxis* const* axes, const
 template void pack_weight(const ConvShape&, bool, const ConvAxis* const*, const float*, int64_t, float*);
 template void pack_weight(const ConvShape&, bool, const ConvAxis* const*, const double*, int64_t, double*);
 
+template <class T>
+bool add_parts(int64_t n, int64_t parts, const T* partial, T* dw) {
+  constexpr int64_t kSummed = int64_t{1} << 13;  // elements that one task adds up
+  const ConvKernels<T>& kernel = kernels().of<T>().conv;
+  parallel_for((n + kSummed - 1) / kSummed, [&](int64_t task) {
+    const int64_t first = task * kSummed;
+    kernel.add_parts(std::min(kSummed, n - first), parts, n, partial + first, dw + first);
+  });
+  return kernel.finite(n, dw);
+}
+template bool add_parts(int64_t, int64_t, const float*, float*);
+template bool add_parts(int64_t, int64_t, const double*, double*);
+
 namespace {
 
 // "conv2d", "conv_transpose1d": the op's name with the number of its spatial axes.

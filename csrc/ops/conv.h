@@ -90,6 +90,10 @@ class TapTable {
 template <class T>
 void pack_weight(const ConvShape& s, bool up, const ConvAxis* const* axes, const T* weight, int64_t width, T* packed);
 
+// dw, n elements, as the sum of `parts` arrays that stand one after the other; whether all of it is finite.
+template <class T>
+bool add_parts(int64_t n, int64_t parts, const T* partial, T* dw);
+
 // y from x (or, `up`, x from y) and dw from x and y, all dense. By channel: vectors run along channels. By pixel: along
 // the positions of the innermost axes. By batch: along images. All three produce the same bits; produce_by_pixel()
 // needs finite weights. weigh_by_pixel() and weigh_by_batch() say whether their sums are finite (if not, they hold for

@@ -23,7 +23,6 @@ constexpr int64_t kRun = 256;                    // elements of a channel that a
 constexpr int64_t kFewTasks = 4;                 // of a weight's gradient: each takes x anew
 constexpr int64_t kParts = 8;                    // of a batch, whose sums of a weight's gradient are made apart
 constexpr int64_t kManySums = int64_t{1} << 16;  // of all lanes: from there on half as many parts
-constexpr int64_t kSummed = int64_t{1} << 13;    // elements that one task adds up
 
 // Elements that some rows of both sides of a group's channels take.
 int64_t held_by(const ConvShape& s, int64_t rows) {
@@ -255,11 +254,7 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
     }
     kernel.add_lanes(rows * columns, sums, partial.ptr<T>() + part * all + (g * s.co + low) * columns);
   });
-  parallel_for(pieces_of(all, kSummed), [&](int64_t task) {
-    const int64_t first = task * kSummed;
-    kernel.add_parts(std::min(kSummed, all - first), parts, all, partial.ptr<T>() + first, dw + first);
-  });
-  return kernel.finite(all, dw);
+  return add_parts(all, parts, partial.ptr<T>(), dw);
 }
 
 template void produce_by_batch(const OpCall&, const ConvShape&, bool, const float*, const float*, const float*, float*);

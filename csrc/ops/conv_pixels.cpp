@@ -24,7 +24,6 @@ constexpr int64_t kUnit = 16;                     // runs are multiples of it: w
 constexpr int64_t kSlack = 2 * kUnit;             // behind the last run
 constexpr int64_t kParts = 8;                     // of a batch, whose sums are made apart
 constexpr int64_t kBlockSums = int64_t{1} << 13;  // sums of a weight's gradient, of all lanes, that stay in L2
-constexpr int64_t kSummed = int64_t{1} << 13;     // elements that one task adds up
 
 int64_t floor_of(int64_t a, int64_t b) { return a >= 0 ? a / b : -pieces_of(-a, b); }
 
@@ -313,11 +312,7 @@ bool weigh_by_pixel(const ConvShape& s, const T* x_given, const T* y_given, T* d
     }
     kernel.add_lanes(rows * columns, sums, partial.ptr<T>() + part * all + (g * s.co + low) * columns);
   });
-  parallel_for(pieces_of(all, kSummed), [&](int64_t task) {
-    const int64_t first = task * kSummed;
-    kernel.add_parts(std::min(kSummed, all - first), parts, all, partial.ptr<T>() + first, dw + first);
-  });
-  return kernel.finite(all, dw);
+  return add_parts(all, parts, partial.ptr<T>(), dw);
 }
 
 template void produce_by_pixel(const ConvShape&, bool, const float*, const float*, const float*, float*);
