@@ -251,12 +251,10 @@ void produce(const OpCall& call, const ConvShape& s, bool up) {
   if (y.size() == 0) return;
   const Array x = as_contiguous(*call.in[0]), w = as_contiguous(*call.in[1]);
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
-  const auto by_pixel = [&] {
-    return x.size() > 0 && kernels().of<T>().conv.finite(w.size(), w.ptr<T>()) &&
-           fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
-  };
   if (suits_batch(s)) return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
-  const auto pass = by_pixel() ? &produce_by_pixel<T> : &produce_by_channel<T>;
+  const bool by_pixel = x.size() > 0 && kernels().of<T>().conv.finite(w.size(), w.ptr<T>()) &&
+                        fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
+  const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
   pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
   if (!call.epilogue) return;
   const int64_t planes = s.n * s.groups * (up ? s.ci : s.co), plane = up ? s.in_size() : s.out_size();
@@ -285,8 +283,9 @@ void weigh(const OpCall& call, const ConvShape& s) {
   }
   // One vector of channels leaves too few sums to keep the CPU busy; several are read with fewer instructions.
   const double worth = s.co <= kBatchLanes ? 1.25 : 0.75;
-  const auto pass = suits_batch(s) ? &weigh_by_batch<T> : &weigh_by_pixel<T>;
-  if ((suits_batch(s) || fill_by_pixel(s, false, s.co, worth)) && pass(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
+  const bool by_batch = suits_batch(s);
+  const auto pass = by_batch ? &weigh_by_batch<T> : &weigh_by_pixel<T>;
+  if ((by_batch || fill_by_pixel(s, false, s.co, worth)) && pass(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
   weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
 }
 
