@@ -53,15 +53,14 @@ struct NormKernels {
   void (*approach)(int64_t n, double share, double factor, const T* now, T* running);
 };
 
-// The coefficients of back() for a channel (or row) of `count` elements. e and ex: sums of e = dy * weight and of e *
-// (x - mean).
-struct NormBack {
-  double b, c;
-};
-// Static, so that no instruction set's build of it stands in for another's.
-static inline NormBack norm_back(double count, bool centred, double scale, double e, double ex, double dmean,
-                                 double dvar) {
-  return {(2 * dvar - scale * scale * scale * ex) / count, centred ? (dmean - scale * e) / count : 0.0};
+// The coefficients b and c of back() for a channel (or row) of `count` elements, with 1 / sqrt(var + eps) as `scale`; e
+// and ex: sums of e = dy * weight and of e * (x - mean). c is 0 where the mean counts as 0. Static, so that no
+// instruction set's build of them stands in for another's.
+static inline double norm_back_b(double count, double scale, double ex, double dvar) {
+  return (2 * dvar - scale * scale * scale * ex) / count;
+}
+static inline double norm_back_c(double count, double scale, double e, double dmean) {
+  return (dmean - scale * e) / count;
 }
 
 }  // namespace pn

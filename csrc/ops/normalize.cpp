@@ -51,11 +51,12 @@ struct Groups {
   int64_t row() const { return channels() * z.s; }  // elements of a group
 };
 
-// f(low, high) on ranges of [0, units), by threads if there is enough work.
+// f(low, high) on ranges of [0, units), by threads if there is enough work; an even number of ranges.
 template <class F>
 void over_units(int64_t units, int64_t elements_per_unit, const F& f) {
-  if (units * elements_per_unit < 2 * kTask) return f(int64_t{0}, units);
-  const int64_t per_task = elements_per_unit >= kTask ? 1 : kTask / elements_per_unit;
+  const int64_t pairs = units * elements_per_unit / (2 * kTask);
+  if (pairs == 0) return f(int64_t{0}, units);
+  const int64_t per_task = (units + 2 * pairs - 1) / (2 * pairs);
   parallel_for((units + per_task - 1) / per_task, [&](int64_t t) {
     const int64_t low = t * per_task;
     f(low, low + per_task < units ? low + per_task : units);
@@ -353,10 +354,10 @@ void group_back(const Backward<T>& b, const Groups& g, int64_t r, int64_t first,
       dbias[c + i] += static_cast<T>(sums[i]);
     }
   });
-  const NormBack back = norm_back(static_cast<double>(row), g.centred, factor, e, ex, static_cast<double>(b.dmean.p[r]),
-                                  static_cast<double>(b.dvar.p[r]));
-  spread(static_cast<T>(back.b), channels, kx);
-  spread(static_cast<T>(back.c), channels, k1);
+  const double count = static_cast<double>(row);
+  spread(static_cast<T>(norm_back_b(count, factor, ex, static_cast<double>(b.dvar.p[r]))), channels, kx);
+  spread(static_cast<T>(g.centred ? norm_back_c(count, factor, e, static_cast<double>(b.dmean.p[r])) : 0.0), channels,
+         k1);
   over_group(channels, s, [&](int64_t c, int64_t n, const Planes& planes) {
     for (int64_t i = 0; i < n; ++i) kd[i] = static_cast<T>(factor * static_cast<double>(w[c + i]));
     k.back(planes, dy + c * s, x + c * s, mean, kd, kx, k1, dx + r * row + c * s);

@@ -164,11 +164,17 @@ def batch_norm_counting(
 ) -> Tensor:  # fmt: skip
     """The same with a counter of batches (int64, no dimensions), which is raised first. With momentum None the running
     statistics are the mean over all batches so far."""
+    eps = _check_eps("batch_norm", eps, training)
+    refused = None
+    if not training:
+        try:
+            return moments.batch_norm_fixed(x, running_mean, running_var, weight, bias, eps)
+        except (TypeError, ValueError) as error:
+            refused = error  # told below in this function's words
     x, shape = _checked("batch_norm", x, 2, weight, bias, running_mean, running_var)
     _check_running("batch_norm", running_mean, running_var, not training, "training=False")
-    eps = _check_eps("batch_norm", eps, training)
-    if not training:
-        return moments.batch_norm_fixed(x, running_mean, running_var, weight, bias, eps)
+    if refused is not None:
+        raise refused
     n = shape[0] * math.prod(shape[2:])
     if n == 1:
         raise ValueError(f"batch_norm: needs more than 1 value per channel when training, but x is {shape}")
@@ -217,13 +223,18 @@ def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None,
     Raises:
         ValueError: Shapes misfit, the groups do not divide C, or x is a single group of one value.
     """
-    x, shape = _checked("group_norm", x, 2, weight, bias)
+    x = as_tensor(x, "group_norm")
+    if math.prod(x.shape) == num_groups:
+        raise ValueError(f"group_norm: needs more than 1 value per group, but x is {x.shape} in {num_groups} groups")
+    try:
+        return moments.group_norm(x, weight, bias, 1, 2, num_groups, True, float(eps))[0]
+    except (TypeError, ValueError) as error:
+        refused = error  # told below in this function's words
+    shape = _checked("group_norm", x, 2, weight, bias)[1]
     groups = integer("group_norm", "num_groups", num_groups)
     if groups < 1 or shape[1] % groups:
         raise ValueError(f"group_norm: num_groups is {groups} but must divide the {shape[1]} channels of x ({shape})")
-    if math.prod(shape) == groups:
-        raise ValueError(f"group_norm: needs more than 1 value per group, but x is {shape} in {groups} groups")
-    return moments.group_norm(x, weight, bias, 1, 2, groups, True, float(eps))[0]
+    raise refused
 
 
 def _instance_norm_reference(
@@ -305,12 +316,16 @@ def _group_of_last(
         raise ValueError(f"{name}: normalized_shape must have at least one dimension, got {normalized_shape!r}")
     if begin < 0 or sizes[begin:] != shape:
         raise ValueError(f"{name}: normalized_shape is {shape} but x ends otherwise (x is {sizes})")
+    if eps is None:
+        eps = np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps
+    try:
+        return moments.group_norm(x, weight, bias, begin, len(sizes), 1, centred, float(eps))[0]
+    except (TypeError, ValueError) as error:
+        refused = error
     for what, v in (("weight", weight), ("bias", bias)):
         if v is not None and v.shape != shape:
             raise ValueError(f"{name}: {what} has shape {v.shape} but normalized_shape is {shape}")
-    if eps is None:
-        eps = np.finfo(x.dtype if x.dtype.kind == "f" else np.float32).eps
-    return moments.group_norm(x, weight, bias, begin, len(sizes), 1, centred, float(eps))[0]
+    raise refused
 
 
 def shape_of(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ using matmul::V;
 using reduce::kParts;
 
 #define PN_LAMBDA __attribute__((always_inline))
+#define PN_NOINLINE __attribute__((noinline))
 
 // The first `lanes` elements at p; 0 in the other lanes.
 template <class T>
@@ -58,41 +59,104 @@ inline void over(int64_t n, const F& f) {
   if (whole < n) f(whole, static_cast<int>(n - whole));
 }
 
-// Sums over runs of n elements: f(r, i, lanes, a) adds its terms at element i of run r to the accumulators a[Sums].
+// Adds the terms f(k, r, i, lanes, a) of the elements i from `low` to `high` of runs `first` to `last` to accumulators
+// a[Sums]; sum[s]: all chains of a sum, joined to one vector.
 template <int Sums, class T, class F>
-inline PN_LAMBDA void total(int64_t runs, int64_t n, const F& f, double* out) {
+inline PN_LAMBDA void chains(int64_t k, int64_t first, int64_t last, int64_t low, int64_t high, const F& f, V<T>* sum) {
   constexpr int L = kLanes<T>, P = kParts<T>, C = 4 / Sums;
-  const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
-  for (int s = 0; s < Sums; ++s) out[s] = 0;
-  for (int64_t first = 0; first < runs; first += together) {
-    const int64_t last = first + together < runs ? first + together : runs;
-    for (int64_t low = 0; low < n; low += kRowBlock) {
-      const int64_t high = low + kRowBlock < n ? low + kRowBlock : n;
-      V<T> a[C * P][Sums] = {};
-      for (int64_t r = first; r < last; ++r) {
-        int64_t i = low;
-        for (; i + 16 * C <= high; i += 16 * C) {
+  V<T> a[C * P][Sums] = {};
+  for (int64_t r = first; r < last; ++r) {
+    int64_t i = low;
+    for (; i + 16 * C <= high; i += 16 * C) {
 #pragma GCC unroll 16
-          for (int p = 0; p < C * P; ++p) f(r, i + p * L, L, a[p]);
-        }
-        for (; i < high; i += 16) {
+      for (int p = 0; p < C * P; ++p) f(k, r, i + p * L, L, a[p]);
+    }
+    for (; i < high; i += 16) {
 #pragma GCC unroll 8
-          for (int p = 0; p < P; ++p) {
-            const int64_t left = high - i - p * L;
-            f(r, i + p * L, static_cast<int>(left < 0 ? 0 : (left < L ? left : L)), a[p]);
-          }
-        }
-      }
-#pragma GCC unroll 2
-      for (int s = 0; s < Sums; ++s) {
-        V<T> sum[C * P];
-#pragma GCC unroll 16
-        for (int p = 0; p < C * P; ++p) sum[p] = a[p][s];
-        reduce::join<reduce::Add, C * P>(sum);
-        out[s] += static_cast<double>(reduce::across<reduce::Add, T>(sum[0]));
+      for (int p = 0; p < P; ++p) {
+        const int64_t left = high - i - p * L;
+        f(k, r, i + p * L, static_cast<int>(left < 0 ? 0 : (left < L ? left : L)), a[p]);
       }
     }
   }
+#pragma GCC unroll 2
+  for (int s = 0; s < Sums; ++s) {
+    V<T> of[C * P];
+#pragma GCC unroll 16
+    for (int p = 0; p < C * P; ++p) of[p] = a[p][s];
+    reduce::join<reduce::Add, C * P>(of);
+    sum[s] = of[0];
+  }
+}
+
+// Every other group of q lanes of a and of b, from the first or from the second one on.
+template <int q, bool second, class T, int... I>
+inline V<T> groups(V<T> a, V<T> b, matmul::Sequence<I...>) {
+  return __builtin_shufflevector(a, b, (I + I / q % 2 * (kLanes<T> - q) + (second ? q : 0))...);
+}
+// Lane r of the result: the lanes of v[r], joined as by reduce::across.
+template <class T, int q = kLanes<T> / 2>
+inline V<T> across_each(V<T>* v) {
+  constexpr typename matmul::Count<kLanes<T>>::type lanes{};
+#pragma GCC unroll 8
+  for (int r = 0; r < q; ++r)
+    v[r] = groups<q, false, T>(v[r], v[r + q], lanes) + groups<q, true, T>(v[r], v[r + q], lanes);
+  if constexpr (q > 1)
+    return across_each<T, q / 2>(v);
+  else
+    return v[0];
+}
+// Adds to out[k] the lanes of v[k], joined, for `count` <= kLanes<T> of them; spoils v, which has room for kLanes<T>.
+template <class T>
+PN_NOINLINE void add_across(int64_t count, V<T>* v, double* out) {
+  if (count == 1) {
+    out[0] += static_cast<double>(reduce::across<reduce::Add, T>(v[0]));
+    return;
+  }
+  for (int64_t k = count; k < kLanes<T>; ++k) v[k] = V<T>{};
+  const V<T> joined = across_each<T>(v);
+  for (int k = 0; k < kLanes<T>; ++k) out[k] += static_cast<double>(joined[k]);
+}
+
+// Rows, or channels, go through each pass together: the lanes of their sums are joined side by side, and the gradients
+// of weight and bias are fetched once for all; as many as stay in the L1 cache.
+constexpr int64_t kTogether = 16;
+inline int64_t rows_together(int64_t n) { return n <= 256 ? kTogether : (n <= 2048 ? 4 : 1); }
+
+// Sums over `runs` runs of n elements for each of `count` rows or channels k: out[s][k] is the sum of the terms that
+// f(k, r, i, lanes, a) adds to a[s].
+template <int Sums, class T, class F>
+inline PN_LAMBDA void totals(int64_t count, int64_t runs, int64_t n, const F& f, double (*out)[kTogether]) {
+  constexpr int L = kLanes<T>;
+  const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
+  for (int s = 0; s < Sums; ++s)
+    for (int k = 0; k < kTogether; ++k) out[s][k] = 0;
+  for (int64_t k = 0; k < count; k += L)
+    for (int64_t first = 0; first < runs; first += together)
+      for (int64_t low = 0; low < n; low += kRowBlock) {
+        const int64_t last = first + together < runs ? first + together : runs;
+        const int64_t high = low + kRowBlock < n ? low + kRowBlock : n, some = k + L < count ? L : count - k;
+        V<T> own[Sums], sums[Sums][L];
+        for (int64_t l = 0; l < some; ++l) {
+          chains<Sums, T>(k + l, first, last, low, high, f, own);
+          for (int s = 0; s < Sums; ++s) sums[s][l] = own[s];
+        }
+        for (int s = 0; s < Sums; ++s) add_across<T>(some, sums[s], out[s] + k);
+      }
+}
+
+// Vectors of a strip of columns; one where code is to be small.
+template <class T>
+constexpr int kStrip = kLanes<T> * sizeof(T) > 16 ? 4 : 1;
+
+// f.template operator()<W>(i, lanes) for each strip of n columns: W vectors, the last of `lanes` elements.
+template <class T, class F>
+inline PN_LAMBDA void over_strips(int64_t n, const F& f) {
+  constexpr int L = kLanes<T>, W = kStrip<T>;
+  int64_t i = 0;
+  if constexpr (W > 1)
+    for (; i + W * L <= n; i += W * L) f.template operator()<W>(i, L);
+  for (; i < n; i += L) f.template operator()<1>(i, static_cast<int>(n - i < L ? n - i : L));
 }
 
 // Adds to sum[s] what the columns at j of `rows` rows come to: W vectors, the last of `lanes` elements.
@@ -115,15 +179,12 @@ inline void column_strip(int64_t first, int64_t last, int64_t j, int lanes, cons
 // The same down the columns of channels side by side: out[s * channels + c].
 template <int Sums, class T, class F>
 inline void column_totals(const Planes& s, const F& f, double* out) {
-  constexpr int L = kLanes<T>, W = 4;
   const int64_t columns = s.channels * s.places;
   double sum[Sums][kPlaneColumns] = {};
   for (int64_t first = 0; first < s.rows; first += kColumnBlock) {
     const int64_t last = first + kColumnBlock < s.rows ? first + kColumnBlock : s.rows;
-    int64_t j = 0;
-    for (; j + W * L <= columns; j += W * L) column_strip<Sums, W, T>(first, last, j, L, f, sum);
-    for (; j < columns; j += L)
-      column_strip<Sums, 1, T>(first, last, j, static_cast<int>(columns - j < L ? columns - j : L), f, sum);
+    over_strips<T>(columns, [&]<int W>(int64_t j, int lanes)
+                                PN_LAMBDA { column_strip<Sums, W, T>(first, last, j, lanes, f, sum); });
   }
   for (int k = 0; k < Sums; ++k)
     for (int64_t c = 0; c < s.channels; ++c) {
@@ -147,87 +208,87 @@ void inverse(int64_t n, const T* var, double eps, double* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = 1 / sqrt_(static_cast<double>(var[i]) + eps);
 }
 
-// Mean and variance of `count` channels, `step` elements apart, of runs of n elements each. A pass for the means and
-// one for the variances, so that the end of one channel's sum overlaps with the start of the next one's.
+// Mean and variance of `count` <= kTogether rows or channels, `step` elements apart, of runs of n elements each. A pass
+// for the means (unless they count as 0) and one for the variances, by the same code.
 template <class T>
-void run_moments(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* x, bool centred,
-                 T* mean, T* var) {
+PN_NOINLINE void run_moments(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* x,
+                             bool centred, T* mean, T* var) {
   const double elements = static_cast<double>(runs * n);
-  double sum;
-  for (int64_t c = 0; c < count; ++c) {
-    const T* from = x + c * step;
-    mean[c] = 0;
-    if (!centred) continue;
-    total<1, T>(
-        runs, n, [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(from + r * stride + i, lanes); },
-        &sum);
-    mean[c] = static_cast<T>(sum / elements);
+  T means[kTogether] = {};
+  const T* m = means;
+  for (int power = centred ? 1 : 2; power <= 2; ++power) {
+    double sums[1][kTogether];
+    const auto add = [=](int64_t k, int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
+      const V<T> d = live<T>(get(x + k * step + r * stride + i, lanes) - all(m[k]), lanes);
+      a[0] = power == 2 ? multiply_add(d, d, a[0]) : a[0] + d;
+    };
+    totals<1, T>(count, runs, n, add, sums);
+    T* to = power == 2 ? var : means;
+    for (int64_t k = 0; k < count; ++k) to[k] = static_cast<T>(sums[0][k] / elements);
   }
-  for (int64_t c = 0; c < count; ++c) {
-    const T* from = x + c * step;
-    const V<T> m = all(mean[c]);
-    total<1, T>(
-        runs, n,
-        [=](int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-          const V<T> d = live<T>(get(from + r * stride + i, lanes) - m, lanes);
-          a[0] = multiply_add(d, d, a[0]);
-        },
-        &sum);
-    var[c] = static_cast<T>(sum / elements);
-  }
+  for (int64_t k = 0; k < count; ++k) mean[k] = means[k];
 }
 
 template <class T>
 void moments(const Planes& s, const T* x, bool centred, T* mean, T* var) {
-  if (s.places >= kLongPlaces)
-    return run_moments(s.channels, s.places, s.rows, s.places, s.stride, x, centred, mean, var);
+  if (s.places >= kLongPlaces) {
+    for (int64_t c = 0; c < s.channels; c += kTogether)
+      run_moments(c + kTogether < s.channels ? kTogether : s.channels - c, s.places, s.rows, s.places, s.stride,
+                  x + c * s.places, centred, mean + c, var + c);
+    return;
+  }
   const double count = static_cast<double>(s.rows * s.places);
   const int64_t stride = s.stride;
-  double sums[kPlaneColumns];
   T means[kPlaneColumns] = {};
-  const T* m = means;  // zeros
   for (int64_t c = 0; c < s.channels; ++c) mean[c] = 0;
-  if (centred) {
-    column_totals<1, T>(
-        s, [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA { a[0] += get(x + r * stride + j, lanes); }, sums);
-    for (int64_t c = 0; c < s.channels; ++c) mean[c] = static_cast<T>(sums[c] / count);
-    m = spread(s, mean, means);
+  for (int power = centred ? 1 : 2; power <= 2; ++power) {
+    double sums[kPlaneColumns];
+    const T* m = power == 2 ? spread(s, mean, means) : means;
+    const auto add = [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA {
+      const V<T> d = get(x + r * stride + j, lanes) - get(m + j, lanes);
+      a[0] = power == 2 ? multiply_add(d, d, a[0]) : a[0] + d;
+    };
+    column_totals<1, T>(s, add, sums);
+    T* to = power == 2 ? var : mean;
+    for (int64_t c = 0; c < s.channels; ++c) to[c] = static_cast<T>(sums[c] / count);
   }
-  column_totals<1, T>(
-      s,
-      [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA {
-        const V<T> d = get(x + r * stride + j, lanes) - get(m + j, lanes);
-        a[0] = multiply_add(d, d, a[0]);
-      },
-      sums);
-  for (int64_t c = 0; c < s.channels; ++c) var[c] = static_cast<T>(sums[c] / count);
 }
 
-template <class T, class M>
-struct Products {
-  const T *dy, *x;
-  int64_t stride;
-  M mean;
-  inline PN_LAMBDA void operator()(int64_t r, int64_t i, int lanes, V<T>* a) const {
-    const V<T> g = get(dy + r * stride + i, lanes);
-    a[0] += g;
-    a[1] = multiply_add(g, get(x + r * stride + i, lanes) - mean(i, lanes), a[1]);
-  }
-};
+// The sums of e and of e * (x - mean) for each of `count` <= kTogether rows or channels, where e is dy, times a weight
+// for each element of a run if there are any.
+template <class T>
+PN_NOINLINE void run_products(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* dy,
+                              const T* x, const T* mean, const T* weight, double (*out)[kTogether]) {
+  const auto add = [=](int64_t k, int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
+    const int64_t at = k * step + r * stride + i;
+    V<T> e = get(dy + at, lanes);
+    if (weight) e *= get(weight + i, lanes);
+    a[0] += e;
+    a[1] = multiply_add(e, get(x + at, lanes) - all(mean[k]), a[1]);
+  };
+  totals<2, T>(count, runs, n, add, out);
+}
 
 template <class T>
 void sums(const Planes& s, const T* dy, const T* x, const T* mean, double* out) {
   if (s.places >= kLongPlaces) {
-    for (int64_t c = 0; c < s.channels; ++c) {
-      const int64_t at = c * s.places;
-      double own[2];
-      total<2, T>(s.rows, s.places, Products<T, Same<T>>{dy + at, x + at, s.stride, {mean[c]}}, own);
-      out[c] = own[0], out[s.channels + c] = own[1];
+    for (int64_t c = 0; c < s.channels; c += kTogether) {
+      const int64_t count = c + kTogether < s.channels ? kTogether : s.channels - c, at = c * s.places;
+      double own[2][kTogether];
+      run_products<T>(count, s.places, s.rows, s.places, s.stride, dy + at, x + at, mean + c, nullptr, own);
+      for (int64_t k = 0; k < count; ++k) out[c + k] = own[0][k], out[s.channels + c + k] = own[1][k];
     }
     return;
   }
   T means[kPlaneColumns];
-  column_totals<2, T>(s, Products<T, Each<T>>{dy, x, s.stride, {spread(s, mean, means)}}, out);
+  const T* m = spread(s, mean, means);
+  const int64_t stride = s.stride;
+  const auto add = [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA {
+    const V<T> g = get(dy + r * stride + j, lanes);
+    a[0] += g;
+    a[1] = multiply_add(g, get(x + r * stride + j, lanes) - get(m + j, lanes), a[1]);
+  };
+  column_totals<2, T>(s, add, out);
 }
 
 // Statistics of kind M, weight and bias of kind W.
@@ -268,8 +329,8 @@ inline void back_row(int64_t n, const T* dy, const T* x, M mean, M a, M b, M c, 
 template <class T>
 void back(const Planes& s, const T* dy, const T* x, const T* mean, const T* a, const T* b, const T* c, T* dx) {
   if (s.places >= kLongPlaces) {
-    for (int64_t k = 0; k < s.channels; ++k)
-      for (int64_t r = 0; r < s.rows; ++r) {
+    for (int64_t k = s.channels - 1; k >= 0; --k)
+      for (int64_t r = s.rows - 1; r >= 0; --r) {
         const int64_t at = r * s.stride + k * s.places;
         back_row<T, Same<T>>(s.places, dy + at, x + at, {mean[k]}, {a[k]}, {b[k]}, {c[k]}, dx + at);
       }
@@ -290,11 +351,9 @@ void coefficients(int64_t channels, const NormChannels<T>& s, const double* sums
   for (int64_t i = 0; i < channels; ++i) {
     const double w = static_cast<double>(s.weight[i]), e = sums[i], ex = sums[channels + i];
     const double factor = 1 / sqrt_(static_cast<double>(s.var[i]) + s.eps);
-    const NormBack k = norm_back(s.count, true, factor, w * e, w * ex, static_cast<double>(s.dmean[i]),
-                                 static_cast<double>(s.dvar[i]));
     a[i] = static_cast<T>(factor * w);
-    b[i] = static_cast<T>(k.b);
-    c[i] = static_cast<T>(k.c);
+    b[i] = static_cast<T>(norm_back_b(s.count, factor, w * ex, static_cast<double>(s.dvar[i])));
+    c[i] = static_cast<T>(norm_back_c(s.count, factor, w * e, static_cast<double>(s.dmean[i])));
     dweight[i] = static_cast<T>(factor * ex);
     dbias[i] = static_cast<T>(e);
   }
@@ -307,74 +366,98 @@ void approach(int64_t n, double share, double factor, const T* now, T* running) 
         static_cast<T>((1 - share) * static_cast<double>(running[i]) + share * factor * static_cast<double>(now[i]));
 }
 
-// Rows go through each pass together, so that the end of one row's sum overlaps with the start of the next one's, and
-// the gradients of weight and bias are fetched once for all; as many as stay in the L1 cache.
-constexpr int64_t kRowsTogether = 8;
-inline int64_t rows_together(int64_t n) { return n <= 256 ? kRowsTogether : (n <= 2048 ? 4 : 1); }
-
 template <class T>
 void rows(const NormRows<T>& s, const T* bias, T* y, T* mean, T* var) {
+  constexpr int L = kLanes<T>;
   const int64_t n = s.n, together = rows_together(n);
   for (int64_t first = 0; first < s.rows; first += together) {
-    const int64_t last = first + together < s.rows ? first + together : s.rows;
-    double factors[kRowsTogether];
-    run_moments(last - first, n, 1, n, 0, s.x + first * n, s.centred, mean + first, var + first);
-    inverse(last - first, var + first, s.eps, factors);
-    for (int64_t r = first; r < last; ++r) {
-      const T factor = static_cast<T>(factors[r - first]);
-      scale_row<T, Same<T>, Each<T>>(n, s.x + r * n, {mean[r]}, {factor}, {s.weight}, {bias}, y + r * n);
-    }
+    const int64_t count = first + together < s.rows ? together : s.rows - first;
+    const T *x = s.x + first * n, *weight = s.weight;
+    T* to = y + first * n;
+    double factors[kTogether];
+    T scales[kTogether];
+    const T *own_mean = mean + first, *own_scale = scales;
+    run_moments(count, n, 1, n, 0, x, s.centred, mean + first, var + first);
+    inverse(count, var + first, s.eps, factors);
+    for (int64_t r = 0; r < count; ++r) scales[r] = static_cast<T>(factors[r]);
+    over_strips<T>(n, [=]<int W>(int64_t i, int lanes) PN_LAMBDA {
+      V<T> w[W], b[W];
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v) {
+        const int part = v < W - 1 ? L : lanes;
+        w[v] = get(weight + i + v * L, part), b[v] = get(bias + i + v * L, part);
+      }
+      for (int64_t r = 0, at = i; r < count; ++r, at += n) {
+#pragma GCC unroll 4
+        for (int v = 0; v < W; ++v) {
+          const int part = v < W - 1 ? L : lanes;
+          const V<T> h = (get(x + at + v * L, part) - own_mean[r]) * own_scale[r];
+          put(to + at + v * L, multiply_add(h, w[v], b[v]), part);
+        }
+      }
+    });
   }
 }
 
 template <class T>
 void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, const T* dmean, const T* dvar, T* dx,
                T* dweight, T* dbias) {
+  constexpr int L = kLanes<T>;
   const int64_t n = s.n, together = rows_together(n);
-  const T* w = s.weight;
+  const double elements = static_cast<double>(n);
+  const T* weight = s.weight;
   for (int64_t first = 0; first < s.rows; first += together) {
     const int64_t count = first + together < s.rows ? together : s.rows - first;
     const T *x = s.x + first * n, *g = dy + first * n;
     T* to = dx + first * n;
-    double factors[kRowsTogether], sums[kRowsTogether][2];
-    for (int64_t r = 0; r < count; ++r) {
-      const V<T> own_mean = all(s.centred ? mean[first + r] : T(0));
-      total<2, T>(
-          1, n,
-          [=](int64_t, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-            const V<T> e = get(g + r * n + i, lanes) * get(w + i, lanes);
-            a[0] += e;
-            a[1] = multiply_add(e, get(x + r * n + i, lanes) - own_mean, a[1]);
-          },
-          sums[r]);
-    }
-    inverse(count, var + first, s.eps, factors);
     struct {
-      T mean, scale, b, c;
-    } row[kRowsTogether];
+      T mean[kTogether] = {}, var[kTogether] = {}, dmean[kTogether] = {}, dvar[kTogether] = {}, scale[kTogether],
+        b[kTogether], c[kTogether] = {};
+    } own;
     for (int64_t r = 0; r < count; ++r) {
-      const NormBack k = norm_back(static_cast<double>(n), s.centred, factors[r], sums[r][0], sums[r][1],
-                                   static_cast<double>(dmean[first + r]), static_cast<double>(dvar[first + r]));
-      row[r] = {s.centred ? mean[first + r] : T(0), static_cast<T>(factors[r]), static_cast<T>(k.b),
-                static_cast<T>(k.c)};
+      if (s.centred) own.mean[r] = mean[first + r];
+      own.var[r] = var[first + r], own.dmean[r] = dmean[first + r], own.dvar[r] = dvar[first + r];
     }
-    const auto* const rows = row;
-    over<T>(n, [=](int64_t i, int lanes) PN_LAMBDA {
-      const V<T> weight = get(w + i, lanes);
-      V<T> of_weight = get(dweight + i, lanes), of_bias = get(dbias + i, lanes);
-      for (int64_t r = 0, at = i; r < count; ++r, at += n) {
-        const V<T> d = get(x + at, lanes) - rows[r].mean, own = get(g + at, lanes);
-        put(to + at, multiply_add(weight * rows[r].scale, own, multiply_add(all(rows[r].b), d, all(rows[r].c))), lanes);
-        of_weight = multiply_add(own, d * rows[r].scale, of_weight);
-        of_bias += own;
+    const auto* const k = &own;
+    double factors[kTogether], sums[2][kTogether];
+    run_products(count, n, 1, n, 0, g, x, own.mean, weight, sums);
+    inverse(kTogether, own.var, s.eps, factors);
+    for (int r = 0; r < kTogether; ++r) {
+      own.scale[r] = static_cast<T>(factors[r]);
+      own.b[r] = static_cast<T>(norm_back_b(elements, factors[r], sums[1][r], static_cast<double>(own.dvar[r])));
+    }
+    for (int r = 0; s.centred && r < kTogether; ++r)
+      own.c[r] = static_cast<T>(norm_back_c(elements, factors[r], sums[0][r], static_cast<double>(own.dmean[r])));
+    over_strips<T>(n, [=]<int W>(int64_t i, int lanes) PN_LAMBDA {
+      V<T> w[W], of_weight[W], of_bias[W];
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v) {
+        const int part = v < W - 1 ? L : lanes;
+        w[v] = get(weight + i + v * L, part);
+        of_weight[v] = get(dweight + i + v * L, part), of_bias[v] = get(dbias + i + v * L, part);
       }
-      put(dweight + i, of_weight, lanes);
-      put(dbias + i, of_bias, lanes);
+      for (int64_t r = 0, at = i; r < count; ++r, at += n) {
+#pragma GCC unroll 4
+        for (int v = 0; v < W; ++v) {
+          const int part = v < W - 1 ? L : lanes;
+          const V<T> d = get(x + at + v * L, part) - k->mean[r], e = get(g + at + v * L, part);
+          put(to + at + v * L, multiply_add(w[v] * k->scale[r], e, multiply_add(all(k->b[r]), d, all(k->c[r]))), part);
+          of_weight[v] = multiply_add(e, d * k->scale[r], of_weight[v]);
+          of_bias[v] += e;
+        }
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < W; ++v) {
+        const int part = v < W - 1 ? L : lanes;
+        put(dweight + i + v * L, of_weight[v], part);
+        put(dbias + i + v * L, of_bias[v], part);
+      }
     });
   }
 }
 
 #undef PN_LAMBDA
+#undef PN_NOINLINE
 
 template <class T>
 NormKernels<T> table() {
