@@ -219,6 +219,20 @@ def test_large_means_cost_no_digits(shape):
     assert np.abs(np.asarray(y) - np.moveaxis(want, 1, 0).reshape(7, -1)).max() < 2e-3
 
 
+def test_first_elements_unlike_the_others_cost_no_digits():
+    """The variance is made from distances to the mean of the first elements, and again where that is far off."""
+    x = RNG.normal(size=(50_000, 3)).astype(np.float32)
+    x[:16] = 1000.0
+    wide = x.astype(np.float64)
+    want = (wide - wide.mean(0)) / np.sqrt(wide.var(0) + 1e-5)
+    for y in (
+        F.batch_norm(pn.from_numpy(x), None, None, training=True),
+        F.batch_norm(pn.from_numpy(x.T[None].copy()), None, None, training=True)[0].T,
+        F.layer_norm(pn.from_numpy(x.T.copy()), 50_000).T,
+    ):
+        assert np.abs(np.asarray(y) - want).max() < 1e-5 * want.max()
+
+
 def test_constant_channels():
     for y in (F.batch_norm(pn.full((8, 3, 4), 5.0), None, None, training=True), F.layer_norm(pn.full((4, 9), 5.0), 9)):
         assert np.array_equal(y, np.zeros(y.shape))

@@ -1,16 +1,21 @@
 // Normalisation kernels. Included by isa_unit.cpp inside the namespace of one instruction set, after reduce.inl.
 //
 // The order of every sum is part of its definition. Over long runs: element i of a run goes to lane i % 16 of chain (i
-// / 16) % C while whole groups of 16 C elements last, the rest to chain 0; a chain goes on through the runs of one
+// / 16) % 2 while whole groups of 32 elements last, the rest to chain 0; a chain goes on through the runs of one
 // block (kRowBlock elements), chains and lanes are joined as in reduce.inl, and blocks are added in double. Over rows
 // of few columns: row after row within blocks of kColumnBlock, then block after block in double, then the columns of a
 // channel.
+//
+// Mean and variance come from one pass over the distances to a centre, the mean of a few elements, and from a second
+// pass with the mean as the centre if that one was far off.
 namespace normalize {
 
 using matmul::kLanes;
 using matmul::multiply_add;
 using matmul::V;
 using reduce::kParts;
+
+constexpr int kSums = 2, kChains = 2;  // made in one pass, and accumulators of 16 lanes for each
 
 #define PN_LAMBDA __attribute__((always_inline))
 #define PN_NOINLINE __attribute__((noinline))
@@ -60,11 +65,11 @@ inline void over(int64_t n, const F& f) {
 }
 
 // Adds the terms f(k, r, i, lanes, a) of the elements i from `low` to `high` of runs `first` to `last` to accumulators
-// a[Sums]; sum[s]: all chains of a sum, joined to one vector.
-template <int Sums, class T, class F>
+// a[kSums]; sum[s]: all chains of a sum, joined to one vector.
+template <class T, class F>
 inline PN_LAMBDA void chains(int64_t k, int64_t first, int64_t last, int64_t low, int64_t high, const F& f, V<T>* sum) {
-  constexpr int L = kLanes<T>, P = kParts<T>, C = 4 / Sums;
-  V<T> a[C * P][Sums] = {};
+  constexpr int L = kLanes<T>, P = kParts<T>, C = kChains;
+  V<T> a[C * P][kSums] = {};
   for (int64_t r = first; r < last; ++r) {
     int64_t i = low;
     for (; i + 16 * C <= high; i += 16 * C) {
@@ -80,7 +85,7 @@ inline PN_LAMBDA void chains(int64_t k, int64_t first, int64_t last, int64_t low
     }
   }
 #pragma GCC unroll 2
-  for (int s = 0; s < Sums; ++s) {
+  for (int s = 0; s < kSums; ++s) {
     V<T> of[C * P];
 #pragma GCC unroll 16
     for (int p = 0; p < C * P; ++p) of[p] = a[p][s];
@@ -125,23 +130,23 @@ inline int64_t rows_together(int64_t n) { return n <= 256 ? kTogether : (n <= 20
 
 // Sums over `runs` runs of n elements for each of `count` rows or channels k: out[s][k] is the sum of the terms that
 // f(k, r, i, lanes, a) adds to a[s].
-template <int Sums, class T, class F>
+template <class T, class F>
 inline PN_LAMBDA void totals(int64_t count, int64_t runs, int64_t n, const F& f, double (*out)[kTogether]) {
   constexpr int L = kLanes<T>;
   const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
-  for (int s = 0; s < Sums; ++s)
+  for (int s = 0; s < kSums; ++s)
     for (int k = 0; k < kTogether; ++k) out[s][k] = 0;
   for (int64_t k = 0; k < count; k += L)
     for (int64_t first = 0; first < runs; first += together)
       for (int64_t low = 0; low < n; low += kRowBlock) {
         const int64_t last = first + together < runs ? first + together : runs;
         const int64_t high = low + kRowBlock < n ? low + kRowBlock : n, some = k + L < count ? L : count - k;
-        V<T> own[Sums], sums[Sums][L];
+        V<T> own[kSums], sums[kSums][L];
         for (int64_t l = 0; l < some; ++l) {
-          chains<Sums, T>(k + l, first, last, low, high, f, own);
-          for (int s = 0; s < Sums; ++s) sums[s][l] = own[s];
+          chains<T>(k + l, first, last, low, high, f, own);
+          for (int s = 0; s < kSums; ++s) sums[s][l] = own[s];
         }
-        for (int s = 0; s < Sums; ++s) add_across<T>(some, sums[s], out[s] + k);
+        for (int s = 0; s < kSums; ++s) add_across<T>(some, sums[s], out[s] + k);
       }
 }
 
@@ -160,15 +165,15 @@ inline PN_LAMBDA void over_strips(int64_t n, const F& f) {
 }
 
 // Adds to sum[s] what the columns at j of `rows` rows come to: W vectors, the last of `lanes` elements.
-template <int Sums, int W, class T, class F>
+template <int W, class T, class F>
 inline void column_strip(int64_t first, int64_t last, int64_t j, int lanes, const F& f, double (*sum)[kPlaneColumns]) {
   constexpr int L = kLanes<T>;
-  V<T> a[W][Sums] = {};
+  V<T> a[W][kSums] = {};
   for (int64_t r = first; r < last; ++r) {
 #pragma GCC unroll 4
     for (int w = 0; w < W; ++w) f(r, j + w * L, w < W - 1 ? L : lanes, a[w]);
   }
-  for (int s = 0; s < Sums; ++s) {
+  for (int s = 0; s < kSums; ++s) {
     T part[W * L];
 #pragma GCC unroll 4
     for (int w = 0; w < W; ++w) matmul::store<T>(part + w * L, a[w][s]);
@@ -177,16 +182,16 @@ inline void column_strip(int64_t first, int64_t last, int64_t j, int lanes, cons
 }
 
 // The same down the columns of channels side by side: out[s * channels + c].
-template <int Sums, class T, class F>
+template <class T, class F>
 inline void column_totals(const Planes& s, const F& f, double* out) {
   const int64_t columns = s.channels * s.places;
-  double sum[Sums][kPlaneColumns] = {};
+  double sum[kSums][kPlaneColumns] = {};
   for (int64_t first = 0; first < s.rows; first += kColumnBlock) {
     const int64_t last = first + kColumnBlock < s.rows ? first + kColumnBlock : s.rows;
-    over_strips<T>(columns, [&]<int W>(int64_t j, int lanes)
-                                PN_LAMBDA { column_strip<Sums, W, T>(first, last, j, lanes, f, sum); });
+    over_strips<T>(columns,
+                   [&]<int W>(int64_t j, int lanes) PN_LAMBDA { column_strip<W, T>(first, last, j, lanes, f, sum); });
   }
-  for (int k = 0; k < Sums; ++k)
+  for (int k = 0; k < kSums; ++k)
     for (int64_t c = 0; c < s.channels; ++c) {
       double whole = 0;
       for (int64_t p = 0; p < s.places; ++p) whole += sum[k][c * s.places + p];
@@ -208,25 +213,80 @@ void inverse(int64_t n, const T* var, double eps, double* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = 1 / sqrt_(static_cast<double>(var[i]) + eps);
 }
 
-// Mean and variance of `count` <= kTogether rows or channels, `step` elements apart, of runs of n elements each. A pass
-// for the means (unless they count as 0) and one for the variances, by the same code.
+// Mean and variance of `n` elements each from the sums of their distances d to a centre and of d * d. Where the centre
+// was further than two standard deviations from the mean, which costs digits of the variance, the mean becomes the
+// centre; whether there was such a one.
+template <class T>
+inline bool settle(int64_t count, double n, bool centred, T* __restrict centre, const double* sum,
+                   const double* squares, T* __restrict mean, T* __restrict var) {
+  bool any = false;
+  for (int64_t k = 0; k < count; ++k) {
+    const double shift = centred ? sum[k] / n : 0.0, v = squares[k] / n - shift * shift;
+    const bool far = shift * shift > 4 * v;
+    mean[k] = static_cast<T>(static_cast<double>(centre[k]) + shift);
+    var[k] = static_cast<T>(v < 0 ? 0.0 : v);
+    centre[k] = far ? mean[k] : centre[k];
+    any |= far;
+  }
+  return any;
+}
+
+// The sums of e and of e * d for each of `count` <= kTogether rows or channels, `step` elements apart, of runs of n
+// elements each: d = x - centre, and e is dy, times a weight for each element of a run if there are any, or d if there
+// is no dy.
+template <class T>
+PN_NOINLINE void run_sums(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* dy, const T* x,
+                          const T* centre, const T* weight, double (*out)[kTogether]) {
+  const auto add = [=](int64_t k, int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
+    const int64_t at = k * step + r * stride + i;
+    const V<T> d = live<T>(get(x + at, lanes) - all(centre[k]), lanes);
+    V<T> e = d;
+    if (dy) e = get(dy + at, lanes);
+    if (weight) e *= get(weight + i, lanes);
+    a[0] += e;
+    a[1] = multiply_add(e, d, a[1]);
+  };
+  totals<T>(count, runs, n, add, out);
+}
+// The same for channels side by side, with a centre for each column: out[c] and out[channels + c].
+template <class T>
+PN_NOINLINE void column_sums(const Planes& s, const T* dy, const T* x, const T* centre, double* out) {
+  const int64_t stride = s.stride;
+  const auto add = [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA {
+    const V<T> d = get(x + r * stride + j, lanes) - get(centre + j, lanes);
+    const V<T> e = dy ? get(dy + r * stride + j, lanes) : d;
+    a[0] += e;
+    a[1] = multiply_add(e, d, a[1]);
+  };
+  column_totals<T>(s, add, out);
+}
+
+// Mean and variance of each of those rows or channels; the centres are the means of their first 16 elements.
 template <class T>
 PN_NOINLINE void run_moments(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* x,
                              bool centred, T* mean, T* var) {
-  const double elements = static_cast<double>(runs * n);
-  T means[kTogether] = {};
-  const T* m = means;
-  for (int power = centred ? 1 : 2; power <= 2; ++power) {
-    double sums[1][kTogether];
-    const auto add = [=](int64_t k, int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-      const V<T> d = live<T>(get(x + k * step + r * stride + i, lanes) - all(m[k]), lanes);
-      a[0] = power == 2 ? multiply_add(d, d, a[0]) : a[0] + d;
-    };
-    totals<1, T>(count, runs, n, add, sums);
-    T* to = power == 2 ? var : means;
-    for (int64_t k = 0; k < count; ++k) to[k] = static_cast<T>(sums[0][k] / elements);
+  constexpr int L = kLanes<T>, P = kParts<T>;
+  const int64_t some = n < 16 ? n : 16;
+  T centre[kTogether] = {};
+  double sums[2][kTogether] = {};
+  for (int64_t k = 0; centred && k < count; k += L) {
+    V<T> lanes[L];
+    const int64_t last = k + L < count ? L : count - k;
+    for (int64_t l = 0; l < last; ++l) {
+      V<T> part[P];
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) part[p] = reduce::load_rest<reduce::Add>(x + (k + l) * step + p * L, some - p * L);
+      reduce::join<reduce::Add, P>(part);
+      lanes[l] = part[0];
+    }
+    add_across<T>(last, lanes, sums[0] + k);
   }
-  for (int64_t k = 0; k < count; ++k) mean[k] = means[k];
+  for (int k = 0; k < kTogether; ++k)
+    centre[k] = reduce::finite_or_zero(static_cast<T>(sums[0][k] / static_cast<double>(some)));
+  for (int pass = 0; pass < 2; ++pass) {
+    run_sums<T>(count, step, runs, n, stride, nullptr, x, centre, nullptr, sums);
+    if (!settle(count, static_cast<double>(runs * n), centred, centre, sums[0], sums[1], mean, var)) break;
+  }
 }
 
 template <class T>
@@ -237,36 +297,23 @@ void moments(const Planes& s, const T* x, bool centred, T* mean, T* var) {
                   x + c * s.places, centred, mean + c, var + c);
     return;
   }
-  const double count = static_cast<double>(s.rows * s.places);
-  const int64_t stride = s.stride;
-  T means[kPlaneColumns] = {};
-  for (int64_t c = 0; c < s.channels; ++c) mean[c] = 0;
-  for (int power = centred ? 1 : 2; power <= 2; ++power) {
-    double sums[kPlaneColumns];
-    const T* m = power == 2 ? spread(s, mean, means) : means;
-    const auto add = [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA {
-      const V<T> d = get(x + r * stride + j, lanes) - get(m + j, lanes);
-      a[0] = power == 2 ? multiply_add(d, d, a[0]) : a[0] + d;
-    };
-    column_totals<1, T>(s, add, sums);
-    T* to = power == 2 ? var : mean;
-    for (int64_t c = 0; c < s.channels; ++c) to[c] = static_cast<T>(sums[c] / count);
+  // The centres are the means of the first 8 rows.
+  const int64_t columns = s.channels * s.places, rows = s.rows < 8 ? s.rows : 8;
+  T sum[kPlaneColumns] = {}, centre[kPlaneColumns] = {};
+  double sums[2 * kPlaneColumns];
+  for (int64_t r = 0; centred && r < rows; ++r)
+    for (int64_t j = 0; j < columns; ++j) sum[j] += x[r * s.stride + j];
+  for (int64_t c = 0; c < s.channels; ++c) {
+    T whole = 0;
+    for (int64_t p = 0; p < s.places; ++p) whole += sum[c * s.places + p];
+    centre[c] = reduce::finite_or_zero(whole / static_cast<T>(rows * s.places));
   }
-}
-
-// The sums of e and of e * (x - mean) for each of `count` <= kTogether rows or channels, where e is dy, times a weight
-// for each element of a run if there are any.
-template <class T>
-PN_NOINLINE void run_products(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* dy,
-                              const T* x, const T* mean, const T* weight, double (*out)[kTogether]) {
-  const auto add = [=](int64_t k, int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-    const int64_t at = k * step + r * stride + i;
-    V<T> e = get(dy + at, lanes);
-    if (weight) e *= get(weight + i, lanes);
-    a[0] += e;
-    a[1] = multiply_add(e, get(x + at, lanes) - all(mean[k]), a[1]);
-  };
-  totals<2, T>(count, runs, n, add, out);
+  for (int pass = 0; pass < 2; ++pass) {
+    column_sums<T>(s, nullptr, x, spread(s, centre, sum), sums);
+    if (!settle(s.channels, static_cast<double>(s.rows * s.places), centred, centre, sums, sums + s.channels, mean,
+                var))
+      break;
+  }
 }
 
 template <class T>
@@ -275,20 +322,13 @@ void sums(const Planes& s, const T* dy, const T* x, const T* mean, double* out) 
     for (int64_t c = 0; c < s.channels; c += kTogether) {
       const int64_t count = c + kTogether < s.channels ? kTogether : s.channels - c, at = c * s.places;
       double own[2][kTogether];
-      run_products<T>(count, s.places, s.rows, s.places, s.stride, dy + at, x + at, mean + c, nullptr, own);
+      run_sums<T>(count, s.places, s.rows, s.places, s.stride, dy + at, x + at, mean + c, nullptr, own);
       for (int64_t k = 0; k < count; ++k) out[c + k] = own[0][k], out[s.channels + c + k] = own[1][k];
     }
     return;
   }
-  T means[kPlaneColumns];
-  const T* m = spread(s, mean, means);
-  const int64_t stride = s.stride;
-  const auto add = [=](int64_t r, int64_t j, int lanes, V<T>* a) PN_LAMBDA {
-    const V<T> g = get(dy + r * stride + j, lanes);
-    a[0] += g;
-    a[1] = multiply_add(g, get(x + r * stride + j, lanes) - get(m + j, lanes), a[1]);
-  };
-  column_totals<2, T>(s, add, out);
+  T columns[kPlaneColumns];
+  column_sums(s, dy, x, spread(s, mean, columns), out);
 }
 
 // Statistics of kind M, weight and bias of kind W.
@@ -420,7 +460,7 @@ void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, c
     }
     const auto* const k = &own;
     double factors[kTogether], sums[2][kTogether];
-    run_products(count, n, 1, n, 0, g, x, own.mean, weight, sums);
+    run_sums(count, n, 1, n, 0, g, x, own.mean, weight, sums);
     inverse(kTogether, own.var, s.eps, factors);
     for (int r = 0; r < kTogether; ++r) {
       own.scale[r] = static_cast<T>(factors[r]);
