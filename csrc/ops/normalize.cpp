@@ -314,23 +314,32 @@ void group_norm(const OpCall& call) {
     if (z.s == 1 && g.groups == 1)
       return k.rows({high - low, row, g.centred, g.eps, x.ptr<T>() + low * row, weight.p}, bias.p, y + low * row,
                     mean + low, var + low);
-    for (int64_t r = low; r < high; ++r) {
-      const T* from = x.ptr<T>() + r * row;
-      const int64_t first = r % g.groups * channels;
-      if (z.s == 1) {
-        k.rows({1, row, g.centred, g.eps, from, weight.p + first}, bias.p + first, y + r * row, mean + r, var + r);
-        continue;
+    if (z.s == 1) {
+      for (int64_t r = low; r < high; ++r) {
+        const int64_t first = r % g.groups * channels;
+        k.rows({1, row, g.centred, g.eps, x.ptr<T>() + r * row, weight.p + first}, bias.p + first, y + r * row,
+               mean + r, var + r);
       }
-      k.moments({1, 1, row, 0}, from, g.centred, mean + r, var + r);
-      double inverse;
-      k.inverse(1, var + r, g.eps, &inverse);
-      T means[kPlaneColumns], factors[kPlaneColumns];
-      spread(mean[r], channels, means);
-      spread(static_cast<T>(inverse), channels, factors);
-      over_group(channels, z.s, [&](int64_t c, int64_t, const Planes& planes) {
-        k.scale(planes, from + c * z.s, means, factors, weight.p + first + c, bias.p + first + c,
-                y + r * row + c * z.s);
-      });
+      return;
+    }
+    // Short rows have their statistics made together, so that the end of one sum overlaps with the next one.
+    constexpr int64_t kMost = 8;
+    const int64_t together = std::clamp(kTask / row, int64_t{1}, kMost);
+    for (int64_t start = low; start < high; start += together) {
+      const int64_t end = start + together < high ? start + together : high;
+      double inverse[kMost];
+      k.moments({1, end - start, row, 0}, x.ptr<T>() + start * row, g.centred, mean + start, var + start);
+      k.inverse(end - start, var + start, g.eps, inverse);
+      for (int64_t r = start; r < end; ++r) {
+        const int64_t first = r % g.groups * channels;
+        T means[kPlaneColumns], factors[kPlaneColumns];
+        spread(mean[r], channels, means);
+        spread(static_cast<T>(inverse[r - start]), channels, factors);
+        over_group(channels, z.s, [&](int64_t c, int64_t, const Planes& planes) {
+          const int64_t at = r * row + c * z.s;
+          k.scale(planes, x.ptr<T>() + at, means, factors, weight.p + first + c, bias.p + first + c, y + at);
+        });
+      }
     }
   });
 }
@@ -376,30 +385,34 @@ void group_norm_backward(const OpCall& call) {
   }
   const NormKernels<T>& k = kernels().of<T>().normalize;
   T* dx = call.out[0].ptr<T>();
-  // Blocks of batch elements: each sums the gradients of weight and bias for itself.
+  // Blocks of batch elements: each sums the gradients of weight and bias for itself. Large ones are done in parts,
+  // which have groups of their own.
   const int64_t element = z.c * z.s, least = (z.n + kRowBlocks - 1) / kRowBlocks, wanted = kTask / element;
   const int64_t per_block = wanted > least ? wanted : least, blocks = (z.n + per_block - 1) / per_block;
+  const int64_t parts = std::clamp(per_block * element / kTask, int64_t{1}, g.groups);
   std::unique_ptr<T[]> partial(new T[static_cast<size_t>(2 * z.c * blocks)]());
-  const auto block = [&](int64_t t) {
-    T *dweight = partial.get() + z.c * t, *dbias = dweight + z.c * blocks;
-    const int64_t low = t * per_block, high = low + per_block < z.n ? low + per_block : z.n;
+  const auto task = [&](int64_t t) {
+    const int64_t block = t / parts, part = t % parts;
+    T *dweight = partial.get() + z.c * block, *dbias = dweight + z.c * blocks;
+    const int64_t low = block * per_block, high = low + per_block < z.n ? low + per_block : z.n;
     const auto rows = [&](int64_t r, int64_t count, int64_t first) {
       k.rows_back({count, row, g.centred, g.eps, b.x.p + r * row, b.weight.p + first}, b.dy.p + r * row, b.mean.p + r,
                   b.var.p + r, b.dmean.p + r, b.dvar.p + r, dx + r * row, dweight + first, dbias + first);
     };
     if (z.s == 1 && g.groups == 1) return rows(low, high - low, 0);
-    for (int64_t r = low * g.groups; r < high * g.groups; ++r) {
-      const int64_t first = r % g.groups * channels;
-      if (z.s == 1)
-        rows(r, 1, first);
-      else
-        group_back(b, g, r, first, dx, dweight + first, dbias + first);
-    }
+    for (int64_t n = low; n < high; ++n)
+      for (int64_t group = g.groups * part / parts; group < g.groups * (part + 1) / parts; ++group) {
+        const int64_t r = n * g.groups + group, first = group * channels;
+        if (z.s == 1)
+          rows(r, 1, first);
+        else
+          group_back(b, g, r, first, dx, dweight + first, dbias + first);
+      }
   };
   if (z.all() < 2 * kTask)
-    for (int64_t t = 0; t < blocks; ++t) block(t);
+    for (int64_t t = 0; t < blocks * parts; ++t) task(t);
   else
-    parallel_for(blocks, block);
+    parallel_for(blocks * parts, task);
   const auto total = kernels().of<T>().reduce.columns[static_cast<int>(Fold::sum)];
   for (int i = 0; i < 2; ++i) total(blocks, z.c, z.c, partial.get() + i * z.c * blocks, call.out[1 + i].ptr<T>());
 }
