@@ -11,6 +11,7 @@ Differences from PyTorch, each on purpose:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import ops
@@ -80,7 +81,8 @@ from .ops import (
     scaled_dot_product_attention,
     unfold,
 )
-from .tensor import Tensor, ones, zeros_like
+from .ops.randomness import drop
+from .tensor import Tensor, zeros_like
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -373,10 +375,7 @@ def _channel_dropout(op: str, x: Tensor, p: float, training: bool, spatial: int)
     probability(op, "p", p)
     if x.ndim not in (spatial + 1, spatial + 2):
         raise ValueError(f"{op}: x must have {spatial + 1} or {spatial + 2} dimensions, x is {x.shape}")
-    if not training or p == 0:
-        return x
-    channels = x.shape[: x.ndim - spatial] + (1,) * spatial
-    return x * ops.dropout(ones(channels, dtype=x.dtype), p, True)
+    return drop(x, p, math.prod(x.shape[-spatial:])) if training and p > 0 else x
 
 
 def dropout1d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -394,17 +393,16 @@ def dropout3d(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
     return _channel_dropout("dropout3d", x, p, training, 3)
 
 
-def _alpha_dropout(op: str, x: Tensor, p: float, training: bool, shape: tuple[int, ...]) -> Tensor:
-    """One decision for each element of ``shape``, which broadcasts to that of ``x``."""
+def _alpha_dropout(op: str, x: Tensor, p: float, training: bool, each: int) -> Tensor:
+    """One decision for ``each`` neighbouring elements."""
     probability(op, "p", p)
     if not training or p == 0:
         return x
     if p == 1:
         return x * 0.0
     low = -_SELU_ALPHA * _SELU_SCALE
-    kept = ops.dropout(ones(shape, dtype=x.dtype), p, True) > 0
     scale = ((1 - p) * (1 + p * low * low)) ** -0.5
-    return ops.where(kept, x, low) * scale - scale * p * low
+    return drop(x, p, each, low=low, scale=scale, shift=-scale * p * low)
 
 
 def alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
@@ -412,7 +410,7 @@ def alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bo
 
     Klambauer et al. 2017, arXiv:1706.02515. Raises ValueError if ``p`` is no probability.
     """
-    return _alpha_dropout("alpha_dropout", x, p, training, x.shape)
+    return _alpha_dropout("alpha_dropout", x, p, training, 1)
 
 
 def feature_alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
@@ -422,7 +420,7 @@ def feature_alpha_dropout(x: Tensor, p: float = 0.5, training: bool = False, inp
     """
     if x.ndim < 2:
         raise ValueError(f"feature_alpha_dropout: x must have at least 2 dimensions (batch, channels), x is {x.shape}")
-    return _alpha_dropout("feature_alpha_dropout", x, p, training, x.shape[:2] + (1,) * (x.ndim - 2))
+    return _alpha_dropout("feature_alpha_dropout", x, p, training, math.prod(x.shape[2:]))
 
 
 # ------------------------------------------------------------------------------------------- distances and products

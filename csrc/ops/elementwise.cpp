@@ -174,7 +174,7 @@ constexpr int64_t kShortRow = 24;  // shorter rows are gathered across row ends 
 
 template <int N>
 void run_pieces(const Array& out, const Array* const* inputs, Piece piece, const void* context) {
-  const auto kernel = [&](int64_t n, char* const* p) { piece(context, n, p); };
+  const auto kernel = [&](int64_t n, char* const* p) { piece(context, 0, n, p); };
   const Array* operands[N];
   Array stretched[N];
   operands[0] = &out;
@@ -302,7 +302,7 @@ void bind_unary_kind(const OpCall& call, Unary kind, BoundKernel& k) {
     using T = decltype(v);
     UnaryContext<T> context{table_of<T>().unary[static_cast<int>(kind)], {0, 0}};
     for (int i = 0; i < call.attributes.real_count && i < 2; ++i) context.parameters[i] = call.attributes.reals[i];
-    bind(k, context, [](const void* c, int64_t n, char* const* p) {
+    bind(k, context, [](const void* c, int64_t, int64_t n, char* const* p) {
       const auto& with = *static_cast<const UnaryContext<T>*>(c);
       with.kernel(n, in<T>(p[1]), to<T>(p[0]), with.parameters);
     });
@@ -313,7 +313,7 @@ void bind_test_kind(const OpCall& call, Test kind, BoundKernel& k) {
   visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().test[static_cast<int>(kind)];
-    bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
+    bind(k, kernel, [](const void* c, int64_t, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), to<bool>(p[0]));
     });
   });
@@ -324,10 +324,10 @@ void bind_binary_kind(const OpCall& call, Binary kind, BoundKernel& k) {
   visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().binary[static_cast<int>(kind)];
-    const Piece number = [](const void* c, int64_t n, char* const* p) {
+    const Piece number = [](const void* c, int64_t, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), to<T>(p[0]));
     };
-    const Piece truth = [](const void* c, int64_t n, char* const* p) {  // 1 + 1 is 1: or; and for a product
+    const Piece truth = [](const void* c, int64_t, int64_t n, char* const* p) {  // 1 + 1 is 1: or; and for a product
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), to<T>(p[0]));
       for (int64_t i = 0; i < n; ++i) p[0][i] = p[0][i] != 0;
     };
@@ -339,7 +339,7 @@ void bind_compare_kind(const OpCall& call, Compare kind, BoundKernel& k) {
   visit_number(call.in[0]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().compare[static_cast<int>(kind)];
-    bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
+    bind(k, kernel, [](const void* c, int64_t, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), to<bool>(p[0]));
     });
   });
@@ -348,7 +348,7 @@ void bind_compare_kind(const OpCall& call, Compare kind, BoundKernel& k) {
 template <class T>
 void bind_ternary_type(Ternary kind, BoundKernel& k) {
   const auto kernel = table_of<T>().ternary[static_cast<int>(kind)];
-  bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
+  bind(k, kernel, [](const void* c, int64_t, int64_t n, char* const* p) {
     (*static_cast<const decltype(kernel)*>(c))(n, in<T>(p[1]), in<T>(p[2]), in<T>(p[3]), to<T>(p[0]));
   });
 }
@@ -357,7 +357,7 @@ void bind_where(const OpCall& call, BoundKernel& k) {
   visit_number(call.in[1]->dtype, [&](auto v) {
     using T = decltype(v);
     const auto kernel = table_of<T>().where;
-    bind(k, kernel, [](const void* c, int64_t n, char* const* p) {
+    bind(k, kernel, [](const void* c, int64_t, int64_t n, char* const* p) {
       (*static_cast<const decltype(kernel)*>(c))(n, in<bool>(p[1]), in<T>(p[2]), in<T>(p[3]), to<T>(p[0]));
     });
   });

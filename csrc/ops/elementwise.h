@@ -7,12 +7,13 @@ namespace pn {
 
 struct OpCall;
 
-// piece(context, n, p): p[0] is the output, p[1] ... the inputs, all dense and n elements long.
-using Piece = void (*)(const void* context, int64_t n, char* const* p);
+// piece(context, at, n, p): p[0] is the output, p[1] ... the inputs, all dense and n elements long; but for an input
+// that is taken as a whole (kSecondIsWhole), for which `at` says where in the whole output the n elements lie.
+using Piece = void (*)(const void* context, int64_t at, int64_t n, char* const* p);
 
 struct BoundKernel {
   Piece piece = nullptr;
-  alignas(8) char context[24];  // what the piece needs: the kernel's address, and parameters
+  alignas(8) char context[40];  // what the piece needs: the kernel's address, and parameters
 };
 
 // Lays n elements that are `stride` elements of `item` bytes apart densely at `to`.

@@ -63,6 +63,7 @@ enum OpFlags : unsigned {
   kChecksValues = 128,     // infer() looks at values (indices in range): a replay calls it each time
   kDataShaped = 256,       // the output's shape depends on values: cannot be captured
   kTakesEpilogue = 512,    // this op calls its epilogue for each block of the result
+  kSecondIsWhole = 1024,   // of an elementwise op: its kernel takes all of input 1 each time, and finds its place there
 };
 
 // A call whose shape work is done, for replays: only addresses are left to be read, because an argument's may change

@@ -150,44 +150,98 @@ void run_bernoulli(const OpCall& call) {
   });
 }
 
-// Attribute: p, the probability of a zero.
-void infer_dropout(OpCall& call) {
-  const Array& x = *call.in[0];
-  require_float(call, 0, "x");
-  check_key(call, 1);
+// A bit for each of `count` elements, the lowest of a byte first: 1 with probability 1 - p. Of whole groups, and 8
+// bytes of zeros, so that a kernel may read on. Attributes: count, p.
+constexpr int64_t kBehind = 8;
+
+int64_t mask_groups(int64_t count) { return (count + kGroupWords - 1) / kGroupWords; }
+int64_t mask_bytes(int64_t count) { return mask_groups(count) * (kGroupWords / 8) + kBehind; }
+
+void infer_dropout_mask(OpCall& call) {
+  check_key(call, 0);
+  const int64_t count = call.attributes.ints[0];
+  if (count < 0) fail<ValueError>("dropout_mask: count is ", count, " but must be at least 0");
   check_drop(call, call.attributes.reals[0]);
-  call.out[0].describe(x.dtype, x.ndim, x.shape);
+  const int64_t bytes = mask_bytes(count);
+  call.out[0].describe(DType::UInt8, 1, &bytes);
 }
 
-void run_dropout(const OpCall& call) {
+void run_dropout_mask(const OpCall& call) {
   const Array& y = call.out[0];
+  const int64_t count = call.attributes.ints[0], groups = mask_groups(count);
   const double p = call.attributes.reals[0];
+  uint8_t* bits = y.ptr<uint8_t>();
+  std::memset(bits + groups * (kGroupWords / 8), 0, kBehind);
   if (p == 1) {
-    std::memset(y.data, 0, static_cast<size_t>(y.size()) * item_size(y.dtype));
+    std::memset(bits, 0, static_cast<size_t>(groups) * (kGroupWords / 8));
     return;
   }
-  const Array x = as_contiguous(*call.in[0]);
   const uint32_t below = drop_below(p);
-  visit_float(y.dtype, [&](auto v) {
-    using T = decltype(v);
-    draw_tasks(*call.in[1], y.size(), 4, [&](Stream s, int64_t first, int64_t n) {
-      kernels().of<T>().random.dropout(s, n, x.ptr<T>() + first, below, static_cast<T>(1 / (1 - p)),
-                                       y.ptr<T>() + first);
-    });
+  draw_tasks(*call.in[0], groups * kGroupWords, 4, [&](Stream s, int64_t first, int64_t n) {
+    kernels().f32.random.mask(s, n / kGroupWords, below, bits + first / 8);
   });
 }
 
-// f(i, draw) for n draws of 64 bits, a group at a time.
+// y = (kept ? x : low) scale + shift, elementwise. Attributes: each, the number of neighbours that share a bit; low,
+// scale, shift.
+void infer_dropout(OpCall& call) {
+  const Array &x = *call.in[0], &mask = *call.in[1];
+  require_float(call, 0, "x");
+  const int64_t each = call.attributes.ints[0];
+  if (each < 1 || x.size() % each != 0)
+    fail<ValueError>("dropout: each is ", each, " but must be at least 1 and divide the ", x.size(), " elements of x");
+  const int64_t bytes = mask_bytes(x.size() / each);
+  if (mask.dtype != DType::UInt8 || mask.ndim != 1 || mask.shape[0] != bytes)
+    fail<ValueError>("dropout: mask must be uint8 of shape (", bytes, ",), as dropout_mask makes it for ",
+                     x.size() / each, " elements; got ", dtype_name(mask.dtype), " of shape ", shape_text(mask));
+  call.out[0].describe(x.dtype, x.ndim, x.shape);
+}
+
+template <class T>
+void bind_dropout_type(const Attributes& a, BoundKernel& k) {
+  struct Context {
+    decltype(RandomKernels<T>::dropout) kernel;
+    Dropout<T> how;
+  };
+  const Context context{
+      kernels().of<T>().random.dropout,
+      {a.ints[0], static_cast<T>(a.reals[0]), static_cast<T>(a.reals[1]), static_cast<T>(a.reals[2])}};
+  static_assert(sizeof context <= sizeof k.context);
+  std::memcpy(k.context, &context, sizeof context);
+  k.piece = [](const void* c, int64_t at, int64_t n, char* const* p) {
+    const auto& with = *static_cast<const Context*>(c);
+    with.kernel(with.how, at, n, reinterpret_cast<const T*>(p[1]), reinterpret_cast<const uint8_t*>(p[2]),
+                reinterpret_cast<T*>(p[0]));
+  };
+}
+
+void bind_dropout(const OpCall& call, BoundKernel& k) {
+  call.in[0]->dtype == DType::Float64 ? bind_dropout_type<double>(call.attributes, k)
+                                      : bind_dropout_type<float>(call.attributes, k);
+}
+
+void run_dropout(const OpCall& call) {
+  BoundKernel k;
+  bind_dropout(call, k);
+  const Array x = as_contiguous(*call.in[0]), mask = as_contiguous(*call.in[1]);
+  const int64_t item = static_cast<int64_t>(item_size(x.dtype));
+  parallel_ranges(x.size(), 1, [&](int64_t low, int64_t high) {
+    char* const p[] = {call.out[0].data + low * item, x.data + low * item, mask.data};
+    k.piece(k.context, low, high - low, p);
+  });
+}
+
+// f(i, draw) for n draws of 64 bits.
 template <class F>
 void wide_draws(Stream s, int64_t n, const F& f) {
-  const auto words = kernels().f32.random.words;
-  constexpr int64_t kEach = group_draws(8);
-  uint32_t w[kGroupWords];
+  constexpr int64_t kEach = group_draws(8), kBatch = 8;  // groups at a time
+  uint32_t w[kBatch * kGroupWords];
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t k = i % kEach;
+    const int64_t k = i % (kBatch * kEach);
     if (k == 0) {
-      words(s, 1, w);
-      s.block += kGroupBlocks;
+      const int64_t left = (n - i + kEach - 1) / kEach;
+      kernels().f32.random.words(s, left < kBatch ? left : kBatch, w);
+      s.block += kBatch * kGroupBlocks;
     }
     const uint32_t* row = w + k / kGroupBlocks * 2 * kGroupBlocks + k % kGroupBlocks;
     f(i, static_cast<uint64_t>(row[0]) << 32 | row[kGroupBlocks]);
@@ -259,13 +313,14 @@ void run_permutation(const OpCall& call) {
 
 const OpList& random_ops() {
   static const OpList ops = {
-      {"draw", 1, 1, kAnyTypes, infer_draw, run_draw, 1},
+      {"draw", 1, 1, kDraws | kAnyTypes, infer_draw, run_draw, 1},
       {"uniform", 1, 1, kDraws | kAnyTypes, infer_uniform, run_uniform},
       {"normal", 1, 1, kDraws | kAnyTypes, infer_normal, run_normal},
       {"bernoulli", 2, 1, kDraws | kAnyTypes | kChecksValues, infer_bernoulli, run_bernoulli},
       {"integers", 1, 1, kDraws | kAnyTypes, infer_integers, run_integers},
       {"permutation", 1, 1, kDraws | kAnyTypes, infer_permutation, run_permutation},
-      {"dropout", 2, 1, kDraws | kAnyTypes, infer_dropout, run_dropout},
+      {"dropout_mask", 1, 1, kDraws | kAnyTypes, infer_dropout_mask, run_dropout_mask},
+      {"dropout", 2, 1, kAnyTypes | kSecondIsWhole, infer_dropout, run_dropout, 0, bind_dropout},
   };
   return ops;
 }

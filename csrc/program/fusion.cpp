@@ -8,9 +8,19 @@ namespace pn {
 
 bool dense_full(const Array& a, const Array& shape) { return a.same_shape(shape) && a.contiguous(); }
 
+bool takes_whole(const Instruction& i, size_t k) { return k == 1 && (i.op->flags & kSecondIsWhole) != 0; }
+
 namespace {
 
-bool chainable(const Instruction& i) { return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0; }
+// Can input k of a call on elements of this shape be had element by element?
+bool by_element(const Instruction& i, size_t k, const Array& shape) {
+  return !takes_whole(i, k) && dense_full(i.in[k].window, shape);
+}
+
+bool chainable(const Instruction& i) {
+  return i.op->bind && i.out.size() == 1 && i.out[0].window.size() > 0 &&
+         (!(i.op->flags & kSecondIsWhole) || i.in[1].window.contiguous());
+}
 
 }  // namespace
 
@@ -59,10 +69,10 @@ static size_t end_of_chain(const std::vector<Instruction>& instructions, size_t 
     const Instruction& next = instructions[end];
     bool fits = true;
     int more = 1;
-    for (const Operand& o : next.in) {
-      const bool own = std::find(made.begin(), made.end(), o.slot) != made.end();
-      fits &= !own || dense_full(o.window, shape);
-      more += !own && !dense_full(o.window, shape);
+    for (size_t k = 0; k < next.in.size(); ++k) {
+      const bool own = std::find(made.begin(), made.end(), next.in[k].slot) != made.end();
+      fits &= !own || by_element(next, k, shape);
+      more += !own && !takes_whole(next, k) && !by_element(next, k, shape);
     }
     if (!fits || buffers + more > ChainStep::kMaxBuffers) break;
     buffers += more;
@@ -82,11 +92,12 @@ static bool takes_chain(const std::vector<Instruction>& instructions, size_t i, 
   if (result.size() <= ChainStep::kTile || !result.same_shape(instructions[i + 1].out[0].window)) return false;
   bool read = false;
   for (size_t t = i + 1; t < end; ++t)
-    for (const Operand& o : instructions[t].in) {
-      for (size_t k = 1; k < product.out.size(); ++k)
-        if (o.slot == product.out[k].slot) return false;  // which may not all be there yet
-      if (o.slot != product.out[0].slot) continue;
-      if (!dense_full(o.window, result)) return false;
+    for (size_t k = 0; k < instructions[t].in.size(); ++k) {
+      const int slot = instructions[t].in[k].slot;
+      for (size_t other = 1; other < product.out.size(); ++other)
+        if (slot == product.out[other].slot) return false;  // which may not all be there yet
+      if (slot != product.out[0].slot) continue;
+      if (!by_element(instructions[t], k, result)) return false;
       read = true;
     }
   Ready ready;
@@ -138,6 +149,29 @@ void Program::fold_constants() {
     if (!known) kept.push_back(std::move(i));
   }
   instructions_ = std::move(kept);
+}
+
+// Moves what reads nothing but a random stream up, over elementwise calls and the call whose result they take: the
+// reader of the numbers can then join those.
+void Program::bring_draws_forward() {
+  for (size_t j = 1; j < instructions_.size(); ++j) {
+    const Instruction& moved = instructions_[j];
+    if (!(moved.op->flags & kDraws) || moved.in.size() != 1) continue;
+    const int stream = moved.in[0].slot;
+    if (slots_[static_cast<size_t>(stream)].kind == Slot::kArgument) continue;
+    const auto names = [&](const std::vector<Operand>& all) {
+      return std::any_of(all.begin(), all.end(), [&](const Operand& o) { return o.slot == stream; });
+    };
+    size_t to = j;
+    for (bool product = false; to > 0 && !product; --to) {
+      const Instruction& before = instructions_[to - 1];
+      product = (before.op->flags & kTakesEpilogue) != 0;
+      if (!(product || chainable(before)) || names(before.in) || names(before.out)) break;
+    }
+    std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
+                instructions_.begin() + static_cast<std::ptrdiff_t>(j),
+                instructions_.begin() + static_cast<std::ptrdiff_t>(j) + 1);
+  }
 }
 
 // Moves an elementwise call up to a chain of its shape, or to the product whose result it takes, over calls that have

@@ -17,4 +17,7 @@ std::vector<Group> group(const std::vector<Instruction>& instructions, const std
 // Dense, and of this shape.
 bool dense_full(const Array& a, const Array& shape);
 
+// Is input k of a call in a chain handed over as a whole (kSecondIsWhole)?
+bool takes_whole(const Instruction& i, size_t k);
+
 }  // namespace pn

@@ -165,6 +165,7 @@ void Program::finish(const Passes& passes) {
   captured_bytes_ = held_bytes();
   if (passes.fuse) fold_constants();
   if (passes.drop_unread) drop_unread();
+  if (passes.fuse) bring_draws_forward();
   if (passes.fuse) bring_chains_together();
   if (passes.fuse) bring_updates_together();
 
@@ -312,9 +313,9 @@ void Program::build_steps(bool fuse) {
         }
         p.item = item_size(o.window.dtype);
         p.array = place(o);
-        if (dense_full(o.window, shape)) {
-          p.kind = ChainStep::Place::kDense;
-        } else {
+        if (takes_whole(i, k)) {
+          p.item = 0;  // the same address for every tile
+        } else if (!dense_full(o.window, shape)) {
           p.kind = ChainStep::Place::kSpread;
           p.buffer = step->buffers++;
           p.one_value = o.window.size() == 1;

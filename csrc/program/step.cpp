@@ -61,7 +61,7 @@ void ChainStep::run() {
       char* p[4];
       for (int k = 0; k < 4; ++k)
         if (k < link.count) p[k] = *link.at[k];
-      link.piece(link.context, total, p);
+      link.piece(link.context, 0, total, p);
     }
     return;
   }
@@ -97,7 +97,7 @@ void ChainStep::range(int64_t low, int64_t high) const {
           });
         }
       }
-      link.kernel.piece(link.kernel.context, n, p);
+      link.kernel.piece(link.kernel.context, start, n, p);
     }
   }
 }

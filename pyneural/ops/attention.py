@@ -16,7 +16,7 @@ from .. import _engine
 from .elementwise import exp, to, where
 from .folds import fold_sum, sum_to
 from .linalg import _transposed, matmul
-from .randomness import GROUP, _dropout, draws
+from .randomness import GROUP, draws, dropped
 from .record import op
 from .shape import expand, flatten, movedim, reshape, take_slice, unflatten, unsqueeze
 
@@ -116,7 +116,7 @@ def _dropped(weights: Tensor, stream: Tensor, p: float) -> Tensor:
         return weights
     *batch, queries, keys = weights.shape
     tiles = -(-queries // _TILE)
-    factor = _dropout(as_tensor(np.ones((*batch, tiles, keys, _TILE), weights.dtype)), stream, p)
+    factor = dropped(as_tensor(np.ones((*batch, tiles, keys, _TILE), weights.dtype)), stream, p)
     factor = reshape(_transposed(factor), (*batch, tiles * _TILE, keys))
     return weights * take_slice(factor, len(batch), 0, queries)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
+from .._arguments import probability
 from .record import op
 
 __all__ = ["dropout"]
@@ -125,11 +126,22 @@ def _bernoulli_reference(key: np.ndarray, p: np.ndarray) -> np.ndarray:
     return (draws(key, p.size).reshape(p.shape) * 2.0**-32 < p).astype(p.dtype)
 
 
-def _dropout_reference(x: np.ndarray, key: np.ndarray, p: float) -> np.ndarray:
-    if p == 1:
-        return np.zeros_like(x)
-    kept = draws(key, x.size).reshape(x.shape) >= min(np.rint(p * 2.0**32), 2.0**32 - 1)
-    return np.where(kept, x * x.dtype.type(1 / (1 - p)), x.dtype.type(0))
+def mask_bytes(count: int) -> int:
+    """Bytes of a mask of ``dropout_mask``: a bit for each of so many elements in whole groups of 64, and 8 of zeros."""
+    return 8 * (-(-count // 64) + 1)
+
+
+def _dropout_mask_reference(key: np.ndarray, count: int, p: float) -> np.ndarray:
+    kept = draws(key, -(-count // 64) * 64) >= min(np.rint(p * 2.0**32), 2.0**32 - 1)
+    return np.append(np.packbits(kept & (p < 1), bitorder="little"), np.zeros(8, np.uint8))
+
+
+def _dropout_reference(
+    x: np.ndarray, mask: np.ndarray, each: int, low: float, scale: float, shift: float
+) -> np.ndarray:
+    of = x.dtype.type
+    kept = np.unpackbits(mask, count=x.size // each, bitorder="little").astype(bool).repeat(each).reshape(x.shape)
+    return np.where(kept, x, of(low)) * of(scale) + of(shift)
 
 
 def _integers_reference(key: np.ndarray, shape: tuple, low: int, high: int) -> np.ndarray:
@@ -220,21 +232,61 @@ _permutation: Any = op(
     differences=False,
 )
 
-#: ``dropout(x, key, p)``: the mask is drawn anew from the key in the gradient rule rather than kept.
+#: ``dropout_mask(key, count, p)``: a bit for each of so many elements, 0 with probability p, the lowest of a byte first.
+_dropout_mask: Any = op(
+    "dropout_mask",
+    "key",
+    attributes="count p",
+    reference=_dropout_mask_reference,
+    samples=lambda make: [(_key(), n, 0.3) for n in (0, 1, 33, 64, 65, 1600, 70_001)]
+    + [(_key(1, 4), 100, 0.5), (_key(), 40, 0.0), (_key(), 40, 1.0), (_key(), 99, 1e-12)],
+    errors=lambda make: [*_key_errors(3, 0.5), ((_key(), -1, 0.5), ValueError, "count is -1"),
+                         ((_key(), 3, 1.5), ValueError, "dropout_mask: p is 1.5"),
+                         ((_key(), 3, -0.1), ValueError, "p is -0.1")],
+    differences=False,
+)  # fmt: skip
+
+
+def _mask(count: int) -> np.ndarray:
+    return _dropout_mask_reference(_key(), count, 0.3)
+
+
+#: ``dropout(x, mask, each, low, scale, shift)``: (x or, where the mask has a 0, low) * scale + shift. ``each`` neighbours
+#: share a bit. The gradient is the same op.
 _dropout: Any = op(
     "dropout",
-    "x key",
-    attributes="p",
+    "x mask",
+    attributes="each low scale shift",
     reference=_dropout_reference,
-    gradient={"x": lambda g, key, p: _dropout(g, key, p)},
-    formula={"x": r"\frac{g\,m}{1 - p},\ m \text{ the mask}"},
-    samples=lambda make: [(make(n), _key(), 0.3) for n in (0, 1, 33, 64, 65, 70_001)]
-    + [(make(3, 5), _key(1, 4), 0.5), (make(40), _key(), 0.0), (make(40), _key(), 1.0), (make(), _key(), 0.5)],
-    errors=lambda make: [((make(3), _key(), 1.5), ValueError, "dropout: p is 1.5"),
-                         ((make(3), _key(), -0.1), ValueError, "p is -0.1"),
-                         ((np.arange(3), _key(), 0.5), TypeError, "x is int64"),
-                         ((make(3), np.zeros(2), 0.5), TypeError, "key")],
+    gradient={"x": lambda g, mask, each, scale: _dropout(g, mask, each, 0.0, scale, -0.0)},
+    formula={"x": r"g\,m\,\text{scale},\ m \text{ the mask}"},
+    samples=lambda make: [(make(n), _mask(n), 1, 0.0, 1.25, -0.0) for n in (0, 1, 7, 8, 33, 64, 65, 70_001)]
+    + [(make(3, 5), _mask(15), 1, -1.5, 0.75, 0.5), (make(), _mask(1), 1, 0.0, 2.0, -0.0),
+       (make(4, 3, 5), _mask(12), 5, 0.0, 2.0, -0.0), (make(7, 40), _mask(7), 40, -1.5, 0.75, 0.5)],
+    errors=lambda make: [((np.arange(3), _mask(3), 1, 0.0, 2.0, 0.0), TypeError, "dropout: x is int64"),
+                         ((make(3), _mask(65), 1, 0.0, 2.0, 0.0), ValueError, r"mask must be uint8 of shape \(16,\)"),
+                         ((make(3), np.zeros(16), 1, 0.0, 2.0, 0.0), ValueError, "got float64"),
+                         ((make(3), _mask(3), 2, 0.0, 2.0, 0.0), ValueError, "each is 2 but must be at least 1 and"),
+                         ((make(3), _mask(3), 0, 0.0, 2.0, 0.0), ValueError, "each is 0")],
 )  # fmt: skip
+
+
+def dropped(x: Tensor, key: Tensor, p: float, each: int = 1, **affine: float) -> Tensor:
+    """x with elements set to 0 with probability p and the rest times 1 / (1 - p); ``each`` neighbours share a fate.
+
+    Or with another ``low``, ``scale`` and ``shift``: (x or low) * scale + shift.
+    """
+    # A sum with -0 changes nothing, not even the sign of a 0.
+    how = {"low": 0.0, "scale": 1.0 if p == 1 else 1 / (1 - p), "shift": -0.0} | affine
+    return _dropout(x, _dropout_mask(key, x.numel() // each, p), each, how["low"], how["scale"], how["shift"])
+
+
+def drop(x: Tensor, p: float, each: int, generator: Any = None, **affine: float) -> Tensor:
+    """:func:`dropped` with the next numbers of a generator, by default the package's own."""
+    from ..random import generator_or_default
+
+    x, each = as_tensor(x), max(each, 1)
+    return dropped(x, generator_or_default(generator).draw(blocks_for(x.numel() // each)), float(p), each, **affine)
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Any = None) -> Tensor:
@@ -252,9 +304,5 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, generator: Any = N
         ValueError: p is no probability.
         TypeError: x is not of a float type.
     """
-    x = as_tensor(x)
-    if not training:
-        return x
-    from ..random import generator_or_default
-
-    return _dropout(x, generator_or_default(generator).draw(blocks_for(x.numel())), float(p))
+    probability("dropout", "p", p)
+    return drop(x, p, 1, generator) if training else as_tensor(x)

@@ -172,7 +172,7 @@ void check_draw(const std::string& name, const F& make) {
 template <class T>
 void random_numbers(const RandomKernels<T>& k) {
   const Stream s = {0x123456789abcdef0u, 0xfffffff5u};  // the counter's low word wraps on the way
-  const int64_t groups = 3;
+  const int64_t groups = 7;
   std::vector<uint32_t> words(groups * kGroupWords), wanted(words.size());
   k.words(s, groups, words.data());
   for (int64_t i = 0; i < groups * kGroupBlocks; ++i) {
@@ -189,7 +189,16 @@ void random_numbers(const RandomKernels<T>& k) {
   check_draw<T>("uniform", [&](int64_t n, T* y) { k.uniform(s, n, T(-0.7), T(1.9), T(1.1), y); });
   check_draw<T>("normal", [&](int64_t n, T* y) { k.normal(s, n, T(0.3), T(1.7), y); });
   check_draw<T>("bernoulli", [&](int64_t n, T* y) { k.bernoulli(s, n, p.get(), y); });
-  check_draw<T>("dropout", [&](int64_t n, T* y) { k.dropout(s, n, x.get(), 0x40000000u, T(4) / T(3), y); });
+  std::vector<uint8_t> bits(1000 / 8 + 16);
+  k.mask(s, 16, 0x40000000u, bits.data());
+  Hash of_mask;
+  of_mask.add(bits.data(), 16 * kGroupWords / 8);
+  of_mask.print("dropout_mask", kType<T>);
+  for (const int64_t at : {0, 13})
+    for (const int64_t each : {1, 7})
+      check_draw<T>("dropout", [&](int64_t n, T* y) {
+        k.dropout({each, T(-1.5), T(4) / T(3), T(0.25)}, at, n, x.get(), bits.data(), y);
+      });
 }
 
 // ---- recurrent cells ----

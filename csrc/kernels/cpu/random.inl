@@ -1,7 +1,7 @@
-// Random numbers from Philox (core/philox.h has the layout of a group), 16 blocks at a time.
+// Random numbers from Philox (core/philox.h has the layout of a group).
 //
-// uniform, bernoulli and dropout give the same bits on every instruction set; normal, which takes a logarithm, on every
-// one with a fused multiply-add.
+// uniform, bernoulli and keep_bits give the same bits on every instruction set; normal, which takes a logarithm, on
+// every one with a fused multiply-add.
 
 namespace random {
 
@@ -15,7 +15,7 @@ inline constexpr int kLanes = 4;
 inline constexpr int kLanes = 2;
 #endif
 typedef uint64_t Lanes __attribute__((vector_size(kLanes * 8)));
-typedef uint32_t Halves __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t Words __attribute__((vector_size(kLanes * 8)));
 
 PN_MATH Lanes product_of_low_halves(Lanes a, Lanes b) {
 #if defined(__AVX512F__)
@@ -33,66 +33,108 @@ PN_MATH Lanes product_of_low_halves(Lanes a, Lanes b) {
 #endif
 }
 
-PN_MATH void store_halves(Lanes v, uint32_t* to) {
-  const Halves h = __builtin_convertvector(v, Halves);
-  __builtin_memcpy(to, &h, sizeof h);
+PN_MATH void store_low_halves(Lanes x, Lanes y, uint32_t* to) {
+#if defined(__AVX512F__)
+  const Words w =
+      __builtin_shufflevector((Words)x, (Words)y, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif defined(__AVX2__)
+  const Words w = __builtin_shufflevector((Words)x, (Words)y, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  const Words w = __builtin_shufflevector((Words)x, (Words)y, 0, 2, 4, 6);
+#endif
+  __builtin_memcpy(to, &w, sizeof w);
 }
 
-// The words of one group: four rows of 16.
-PN_MATH void group(Stream s, uint32_t* w) {
-  constexpr int kTogether = 2;  // independent chains hide each other's latency
+// The keys of all rounds.
+struct Keys {
+  Lanes k[kPhiloxRounds][2];
+  explicit Keys(uint64_t seed) {
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < kPhiloxRounds; ++round, k0 += kPhiloxW0, k1 += kPhiloxW1)
+      k[round][0] = Lanes{} + (uint64_t)k0, k[round][1] = Lanes{} + (uint64_t)k1;
+  }
+};
+
+// The words of kTogether kLanes blocks: whole groups, or a part of one. Independent chains hide each other's latency.
+template <int kTogether>
+PN_MATH void blocks(uint64_t block, const Keys& keys, uint32_t* w) {
   const Lanes m0 = Lanes{} + kPhiloxM0, m1 = Lanes{} + kPhiloxM1;
   Lanes count;
   for (int i = 0; i < kLanes; ++i) count[i] = (uint64_t)i;
-  for (int first = 0; first < kGroupBlocks; first += kLanes * kTogether) {
-    Lanes a[kTogether], b[kTogether], c[kTogether], d[kTogether];
-    for (int p = 0; p < kTogether; ++p) {
-      a[p] = count + (s.block + (uint64_t)(first + p * kLanes));
-      b[p] = a[p] >> 32;
-      c[p] = d[p] = Lanes{};
-    }
-    uint32_t k0 = (uint32_t)s.seed, k1 = (uint32_t)(s.seed >> 32);
+  Lanes a[kTogether], b[kTogether], c[kTogether], d[kTogether];
+#pragma GCC unroll 8
+  for (int p = 0; p < kTogether; ++p) {  // the first round, of two words that are 0
+    const Lanes n = count + (block + (uint64_t)(p * kLanes));
+    d[p] = product_of_low_halves(n, m0);
+    a[p] = (n >> 32) ^ keys.k[0][0];
+    c[p] = (d[p] >> 32) ^ keys.k[0][1];
+    b[p] = Lanes{};
+  }
 #pragma GCC unroll 10
-    for (int round = 0; round < kPhiloxRounds; ++round) {
-#pragma GCC unroll 2
-      for (int p = 0; p < kTogether; ++p) {
-        const Lanes x = product_of_low_halves(a[p], m0), y = product_of_low_halves(c[p], m1);
-        a[p] = (y >> 32) ^ b[p] ^ (uint64_t)k0;
-        c[p] = (x >> 32) ^ d[p] ^ (uint64_t)k1;
-        b[p] = y;
-        d[p] = x;
-      }
-      k0 += kPhiloxW0;
-      k1 += kPhiloxW1;
-    }
+  for (int round = 1; round < kPhiloxRounds; ++round) {
+#pragma GCC unroll 8
     for (int p = 0; p < kTogether; ++p) {
-      uint32_t* to = w + first + p * kLanes;
-      store_halves(a[p], to);
-      store_halves(b[p], to + kGroupBlocks);
-      store_halves(c[p], to + 2 * kGroupBlocks);
-      store_halves(d[p], to + 3 * kGroupBlocks);
+      const Lanes x = product_of_low_halves(a[p], m0), y = product_of_low_halves(c[p], m1);
+      a[p] = (y >> 32) ^ b[p] ^ keys.k[round][0];
+      c[p] = (x >> 32) ^ d[p] ^ keys.k[round][1];
+      b[p] = y;
+      d[p] = x;
     }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < kTogether; p += 2) {
+    uint32_t* to = w + p * kLanes / kGroupBlocks * kGroupWords + p * kLanes % kGroupBlocks;
+    store_low_halves(a[p], a[p + 1], to);
+    store_low_halves(b[p], b[p + 1], to + kGroupBlocks);
+    store_low_halves(c[p], c[p + 1], to + 2 * kGroupBlocks);
+    store_low_halves(d[p], d[p + 1], to + 3 * kGroupBlocks);
   }
 }
 
+// As many chains as there are registers for.
+#if defined(__AVX512F__)
+inline constexpr int kTogether = 6;
+#elif defined(__AVX2__)
+inline constexpr int kTogether = 4;
+#else
+inline constexpr int kTogether = 2;
+#endif
+
 static void words(Stream s, int64_t groups, uint32_t* y) {
-  for (int64_t g = 0; g < groups; ++g, s.block += kGroupBlocks, y += kGroupWords) group(s, y);
+  const Keys keys(s.seed);
+  constexpr int kGroups = kTogether * kLanes / kGroupBlocks;
+  if constexpr (kGroups > 1)
+    for (; groups >= kGroups; groups -= kGroups, s.block += kGroups * kGroupBlocks, y += kGroups * kGroupWords)
+      blocks<kTogether>(s.block, keys, y);
+  constexpr int kChains = kGroups > 1 ? kGroupBlocks / kLanes : kTogether;
+  for (; groups > 0; --groups, s.block += kGroupBlocks, y += kGroupWords)
+    for (int first = 0; first < kGroupBlocks; first += kChains * kLanes)
+      blocks<kChains>(s.block + (uint64_t)first, keys, y + first);
+}
+
+// f(words, groups, first group) takes the words of so many groups, a few at a time, which stay in L1.
+template <class F>
+PN_MATH void in_batches(Stream s, int64_t groups, const F& f) {
+  constexpr int64_t kBatch = 24;
+  alignas(64) uint32_t w[kBatch * kGroupWords];
+  for (int64_t g = 0; g < groups; g += kBatch, s.block += kBatch * kGroupBlocks) {
+    const int64_t m = groups - g < kBatch ? groups - g : kBatch;
+    words(s, m, w);
+    f(w, m, g);
+  }
 }
 
 // f(words, index, out) makes the `Each` numbers of one group; the last group may be cut short.
 template <int Each, class T, class F>
 PN_MATH void draw(Stream s, int64_t n, T* y, const F& f) {
-  alignas(64) uint32_t w[kGroupWords];
-  int64_t i = 0;
-  for (; i + Each <= n; i += Each, s.block += kGroupBlocks) {
-    group(s, w);
-    f(w, i, y + i);
-  }
-  if (i == n) return;
-  alignas(64) T rest[Each];
-  group(s, w);
-  f(w, i, rest);
-  __builtin_memcpy(y + i, rest, (size_t)(n - i) * sizeof(T));
+  in_batches(s, (n + Each - 1) / Each, [&](const uint32_t* w, int64_t groups, int64_t first) {
+    for (int64_t i = first * Each; groups > 0; --groups, i += Each, w += kGroupWords) {
+      alignas(64) T rest[Each];
+      const bool whole = i + Each <= n;
+      f(w, i, whole ? y + i : rest);
+      if (!whole) __builtin_memcpy(y + i, rest, (size_t)(n - i) * sizeof(T));
+    }
+  });
 }
 
 // u in [0, 1): multiples of 2^-24 from a word, of 2^-53 from two.
@@ -176,15 +218,55 @@ PN_MATH T kept(uint32_t w, uint32_t below, T y) {
   return from_bits<T>(to_bits(y) & mask);
 }
 
-template <class T>
-static void dropout(Stream s, int64_t n, const T* x, uint32_t below, T scale, T* y) {
-  draw<kGroupWords>(s, n, y, [=](const uint32_t* w, int64_t i, T* out) {
-    if (n - i >= kGroupWords) {
-      for (int k = 0; k < kGroupWords; ++k) out[k] = kept(w[k], below, x[i + k] * scale);
-    } else {
-      for (int k = 0; k < n - i; ++k) out[k] = kept(w[k], below, x[i + k] * scale);
+// Bit i: is w[i] at least `limit`?
+PN_MATH uint64_t reaching(const uint32_t* w, uint32_t limit) {
+  uint64_t bits = 0;
+#if defined(__AVX512F__)
+  for (int i = 0; i < kGroupWords; i += 16)
+    bits |= (uint64_t)_mm512_cmpge_epu32_mask(_mm512_load_si512(w + i), _mm512_set1_epi32((int)limit)) << i;
+#elif defined(__AVX2__)
+  const __m256i least = _mm256_set1_epi32((int)limit);
+  for (int i = 0; i < kGroupWords; i += 8) {
+    const __m256i v = _mm256_load_si256((const __m256i*)(w + i));
+    const __m256i is = _mm256_cmpeq_epi32(_mm256_max_epu32(v, least), v);
+    bits |= (uint64_t)(uint32_t)_mm256_movemask_ps((__m256)is) << i;
+  }
+#else
+  for (int i = 0; i < kGroupWords; ++i) bits |= (uint64_t)(w[i] >= limit) << i;
+#endif
+  return bits;
+}
+
+static void mask(Stream s, int64_t groups, uint32_t below, uint8_t* y) {
+  in_batches(s, groups, [=](const uint32_t* w, int64_t m, int64_t first) {
+    for (int64_t g = 0; g < m; ++g) {
+      const uint64_t bits = reaching(w + g * kGroupWords, below);
+      __builtin_memcpy(y + (first + g) * 8, &bits, 8);
     }
   });
+}
+
+template <class T>
+static void dropout(const Dropout<T>& d, int64_t at, int64_t n, const T* x, const uint8_t* bits, T* y) {
+  const T low = d.low, scale = d.scale, shift = d.shift;
+  if (d.each > 1) {
+    for (int64_t i = 0; i < n;) {
+      const int64_t bit = (at + i) / d.each, next = (bit + 1) * d.each - at, end = next < n ? next : n;
+      const bool keep = bits[bit >> 3] >> (bit & 7) & 1;
+      for (; i < end; ++i) y[i] = (keep ? x[i] : low) * scale + shift;
+    }
+    return;
+  }
+  constexpr int kTogether = 32;
+  for (int64_t i = 0; i < n; i += kTogether) {
+    uint64_t eight_bytes;
+    __builtin_memcpy(&eight_bytes, bits + ((at + i) >> 3), 8);
+    const uint32_t m = (uint32_t)(eight_bytes >> ((at + i) & 7));
+    if (n - i >= kTogether)
+      for (int k = 0; k < kTogether; ++k) y[i + k] = (m & 1u << k ? x[i + k] : low) * scale + shift;
+    else
+      for (int k = 0; k < n - i; ++k) y[i + k] = (m & 1u << k ? x[i + k] : low) * scale + shift;
+  }
 }
 
 template <class T>
@@ -194,6 +276,7 @@ RandomKernels<T> table() {
   k.uniform = &uniform;
   k.normal = &normal;
   k.bernoulli = &bernoulli<T>;
+  k.mask = &mask;
   k.dropout = &dropout<T>;
   return k;
 }
