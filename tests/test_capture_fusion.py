@@ -178,6 +178,33 @@ def test_activations_join_batch_norm_and_its_gradient(shape):
     assert any(ops[0] == "batch_norm_backward" and "relu_backward" in ops for ops in steps)
 
 
+@pytest.mark.parametrize("shape", [(9, 5, 27, 27), (40, 33, 7, 9)])
+@pytest.mark.parametrize("layer", ["Dropout", "Dropout2d", "AlphaDropout"])
+def test_dropout_is_a_part_of_the_norm_before_it_and_of_the_convolution_behind_it(shape, layer):
+    def trained(compiled):
+        pn.manual_seed(3)
+        c = shape[1]
+        model = nn.Sequential(nn.BatchNorm2d(c), getattr(nn, layer)(0.3), nn.Conv2d(c, c, 3, stride=2))
+        optimizer = optim.SGD(model.parameters(), lr=0.01)
+
+        def step(x):
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            optimizer.step()
+
+        run = pn.compile(step) if compiled else step
+        for _ in range(4):
+            run(pn.randn(*shape))
+        return [np.asarray(v).tobytes() for v in model.state_dict().values()], run
+
+    eager, _ = trained(compiled=False)
+    replayed, run = trained(compiled=True)
+    assert eager == replayed
+    steps = [ops for what, ops in kinds(run) if what == "product and chain"]
+    assert ["batch_norm", "dropout"] in steps
+    assert ["conv_transpose", "dropout"] in steps
+
+
 def test_a_chain_that_reads_the_statistics_of_a_norm_is_not_done_while_they_are_made():
     """Channel by channel the others' are not there yet: here each element meets the mean of another channel."""
     x = pn.randn(32, 33, 33)

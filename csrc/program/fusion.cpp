@@ -151,9 +151,10 @@ void Program::fold_constants() {
   instructions_ = std::move(kept);
 }
 
-// Moves what reads nothing but a random stream up, over elementwise calls and the call whose result they take: the
-// reader of the numbers can then join those.
+// Moves what reads nothing but a random stream up, to before the elementwise calls, or the product, that the numbers'
+// reader can join then. Nobody but draws touches a stream's memory.
 void Program::bring_draws_forward() {
+  constexpr size_t kOver = 8;
   for (size_t j = 1; j < instructions_.size(); ++j) {
     const Instruction& moved = instructions_[j];
     if (!(moved.op->flags & kDraws) || moved.in.size() != 1) continue;
@@ -163,10 +164,12 @@ void Program::bring_draws_forward() {
       return std::any_of(all.begin(), all.end(), [&](const Operand& o) { return o.slot == stream; });
     };
     size_t to = j;
-    for (bool product = false; to > 0 && !product; --to) {
-      const Instruction& before = instructions_[to - 1];
-      product = (before.op->flags & kTakesEpilogue) != 0;
-      if (!(product || chainable(before)) || names(before.in) || names(before.out)) break;
+    for (size_t i = j; i > 0 && j - i < kOver; --i) {
+      const Instruction& before = instructions_[i - 1];
+      if (names(before.in) || names(before.out)) break;
+      const bool product = (before.op->flags & kTakesEpilogue) != 0;
+      if (product || chainable(before)) to = i - 1;
+      if (product) break;
     }
     std::rotate(instructions_.begin() + static_cast<std::ptrdiff_t>(to),
                 instructions_.begin() + static_cast<std::ptrdiff_t>(j),
