@@ -64,23 +64,38 @@ inline void over(int64_t n, const F& f) {
   if (whole < n) f(whole, static_cast<int>(n - whole));
 }
 
-// Adds the terms f(k, r, i, lanes, a) of the elements i from `low` to `high` of runs `first` to `last` to accumulators
-// a[kSums]; sum[s]: all chains of a sum, joined to one vector.
-template <class T, class F>
-inline PN_LAMBDA void chains(int64_t k, int64_t first, int64_t last, int64_t low, int64_t high, const F& f, V<T>* sum) {
+// Adds the `lanes` elements at x to a[0] = sum of e and a[1] = sum of e * d: d = x - centre, and e is dy, times a
+// weight if there is one, or d if there is no dy.
+template <class T>
+inline PN_LAMBDA void add(const T* dy, const T* x, const T* weight, V<T> centre, int lanes, V<T>* a) {
+  const V<T> d = live<T>(get(x, lanes) - centre, lanes);
+  V<T> e = d;
+  if (dy) e = get(dy, lanes);
+  if (weight) e *= get(weight, lanes);
+  a[0] += e;
+  a[1] = multiply_add(e, d, a[1]);
+}
+
+// Those sums over runs of n elements, `stride` elements apart, which have the same weights: all chains of a sum joined
+// to one vector.
+template <class T>
+inline PN_LAMBDA void chains(int64_t runs, int64_t n, int64_t stride, const T* dy, const T* x, const T* weight,
+                             T centre, V<T>* sum) {
   constexpr int L = kLanes<T>, P = kParts<T>, C = kChains;
+  const V<T> c = all(centre);
   V<T> a[C * P][kSums] = {};
-  for (int64_t r = first; r < last; ++r) {
-    int64_t i = low;
-    for (; i + 16 * C <= high; i += 16 * C) {
+  for (; runs > 0; --runs, x += stride, dy += dy ? stride : 0) {
+    int64_t i = 0;
+    for (; i + 16 * C <= n; i += 16 * C) {
 #pragma GCC unroll 16
-      for (int p = 0; p < C * P; ++p) f(k, r, i + p * L, L, a[p]);
+      for (int64_t p = 0, j = i; p < C * P; ++p, j += L)
+        add(dy ? dy + j : nullptr, x + j, weight ? weight + j : nullptr, c, L, a[p]);
     }
-    for (; i < high; i += 16) {
+    for (; i < n; i += 16) {
 #pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) {
-        const int64_t left = high - i - p * L;
-        f(k, r, i + p * L, static_cast<int>(left < 0 ? 0 : (left < L ? left : L)), a[p]);
+      for (int64_t p = 0, j = i; p < P; ++p, j += L) {
+        const int lanes = static_cast<int>(n - j < 0 ? 0 : (n - j < L ? n - j : L));
+        add(dy ? dy + j : nullptr, x + j, weight ? weight + j : nullptr, c, lanes, a[p]);
       }
     }
   }
@@ -127,28 +142,6 @@ PN_NOINLINE void add_across(int64_t count, V<T>* v, double* out) {
 // of weight and bias are fetched once for all; as many as stay in the L1 cache.
 constexpr int64_t kTogether = 16;
 inline int64_t rows_together(int64_t n) { return n <= 256 ? kTogether : (n <= 2048 ? 4 : 1); }
-
-// Sums over `runs` runs of n elements for each of `count` rows or channels k: out[s][k] is the sum of the terms that
-// f(k, r, i, lanes, a) adds to a[s].
-template <class T, class F>
-inline PN_LAMBDA void totals(int64_t count, int64_t runs, int64_t n, const F& f, double (*out)[kTogether]) {
-  constexpr int L = kLanes<T>;
-  const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
-  for (int s = 0; s < kSums; ++s)
-    for (int k = 0; k < kTogether; ++k) out[s][k] = 0;
-  for (int64_t k = 0; k < count; k += L)
-    for (int64_t first = 0; first < runs; first += together)
-      for (int64_t low = 0; low < n; low += kRowBlock) {
-        const int64_t last = first + together < runs ? first + together : runs;
-        const int64_t high = low + kRowBlock < n ? low + kRowBlock : n, some = k + L < count ? L : count - k;
-        V<T> own[kSums], sums[kSums][L];
-        for (int64_t l = 0; l < some; ++l) {
-          chains<T>(k + l, first, last, low, high, f, own);
-          for (int s = 0; s < kSums; ++s) sums[s][l] = own[s];
-        }
-        for (int s = 0; s < kSums; ++s) add_across<T>(some, sums[s], out[s] + k);
-      }
-}
 
 // Vectors of a strip of columns; one where code is to be small.
 template <class T>
@@ -219,9 +212,10 @@ void inverse(int64_t n, const T* var, double eps, double* out) {
 template <class T>
 inline bool settle(int64_t count, double n, bool centred, T* __restrict centre, const double* sum,
                    const double* squares, T* __restrict mean, T* __restrict var) {
+  const double share = 1 / n;
   bool any = false;
   for (int64_t k = 0; k < count; ++k) {
-    const double shift = centred ? sum[k] / n : 0.0, v = squares[k] / n - shift * shift;
+    const double shift = centred ? sum[k] * share : 0.0, v = squares[k] * share - shift * shift;
     const bool far = shift * shift > 4 * v;
     mean[k] = static_cast<T>(static_cast<double>(centre[k]) + shift);
     var[k] = static_cast<T>(v < 0 ? 0.0 : v);
@@ -231,22 +225,28 @@ inline bool settle(int64_t count, double n, bool centred, T* __restrict centre, 
   return any;
 }
 
-// The sums of e and of e * d for each of `count` <= kTogether rows or channels, `step` elements apart, of runs of n
-// elements each: d = x - centre, and e is dy, times a weight for each element of a run if there are any, or d if there
-// is no dy.
+// The sums of add() for each of `count` <= kTogether rows or channels, `step` elements apart, of runs of n elements
+// each: out[0][k] and out[1][k].
 template <class T>
 PN_NOINLINE void run_sums(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* dy, const T* x,
                           const T* centre, const T* weight, double (*out)[kTogether]) {
-  const auto add = [=](int64_t k, int64_t r, int64_t i, int lanes, V<T>* a) PN_LAMBDA {
-    const int64_t at = k * step + r * stride + i;
-    const V<T> d = live<T>(get(x + at, lanes) - all(centre[k]), lanes);
-    V<T> e = d;
-    if (dy) e = get(dy + at, lanes);
-    if (weight) e *= get(weight + i, lanes);
-    a[0] += e;
-    a[1] = multiply_add(e, d, a[1]);
-  };
-  totals<T>(count, runs, n, add, out);
+  constexpr int L = kLanes<T>;
+  const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
+  for (int s = 0; s < kSums; ++s)
+    for (int k = 0; k < kTogether; ++k) out[s][k] = 0;
+  for (int64_t k = 0; k < count; k += L)
+    for (int64_t first = 0; first < runs; first += together)
+      for (int64_t low = 0; low < n; low += kRowBlock) {
+        const int64_t some = first + together < runs ? together : runs - first;
+        const int64_t length = low + kRowBlock < n ? kRowBlock : n - low, rows = k + L < count ? L : count - k;
+        V<T> own[kSums], sums[kSums][L];
+        for (int64_t l = 0, at = k * step + first * stride + low; l < rows; ++l, at += step) {
+          chains(some, length, stride, dy ? dy + at : nullptr, x + at, weight ? weight + low : nullptr, centre[k + l],
+                 own);
+          for (int s = 0; s < kSums; ++s) sums[s][l] = own[s];
+        }
+        for (int s = 0; s < kSums; ++s) add_across<T>(rows, sums[s], out[s] + k);
+      }
 }
 // The same for channels side by side, with a centre for each column: out[c] and out[channels + c].
 template <class T>
@@ -261,28 +261,21 @@ PN_NOINLINE void column_sums(const Planes& s, const T* dy, const T* x, const T* 
   column_totals<T>(s, add, out);
 }
 
-// Mean and variance of each of those rows or channels; the centres are the means of their first 16 elements.
+// A number near the mean of n elements: that of the first eight.
+template <class T>
+inline T near_mean(int64_t n, const T* x) {
+  if (n < 8) return reduce::finite_or_zero(x[0]);
+  const T sum = ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+  return reduce::finite_or_zero(sum / 8);
+}
+
+// Mean and variance of each of those rows or channels.
 template <class T>
 PN_NOINLINE void run_moments(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* x,
                              bool centred, T* mean, T* var) {
-  constexpr int L = kLanes<T>, P = kParts<T>;
-  const int64_t some = n < 16 ? n : 16;
   T centre[kTogether] = {};
-  double sums[2][kTogether] = {};
-  for (int64_t k = 0; centred && k < count; k += L) {
-    V<T> lanes[L];
-    const int64_t last = k + L < count ? L : count - k;
-    for (int64_t l = 0; l < last; ++l) {
-      V<T> part[P];
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) part[p] = reduce::load_rest<reduce::Add>(x + (k + l) * step + p * L, some - p * L);
-      reduce::join<reduce::Add, P>(part);
-      lanes[l] = part[0];
-    }
-    add_across<T>(last, lanes, sums[0] + k);
-  }
-  for (int k = 0; k < kTogether; ++k)
-    centre[k] = reduce::finite_or_zero(static_cast<T>(sums[0][k] / static_cast<double>(some)));
+  double sums[kSums][kTogether];
+  for (int64_t k = 0; centred && k < count; ++k) centre[k] = near_mean(n, x + k * step);
   for (int pass = 0; pass < 2; ++pass) {
     run_sums<T>(count, step, runs, n, stride, nullptr, x, centre, nullptr, sums);
     if (!settle(count, static_cast<double>(runs * n), centred, centre, sums[0], sums[1], mean, var)) break;
