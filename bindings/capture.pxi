@@ -224,7 +224,7 @@ cdef class Capture:
                 return f"the .grad of a tensor of shape {shape_of(<Tensor>entry[0])} is there in one run and not in the other"
         return ""
 
-    def finish(self, Capture earlier, bint drop_unread=True, bint fuse=True, bint share_memory=True):
+    def finish(self, Capture earlier, bint drop_unread=True, bint fuse=True, bint share_memory=True, bint block=True):
         """The program of two equal captures; optimised, and ready to run."""
         cdef Captured c = Captured.__new__(Captured)
         cdef Tensor t
@@ -283,7 +283,7 @@ cdef class Capture:
         c.program = self.program
         self.program = NULL
         self.results = None
-        passes.drop_unread, passes.fuse, passes.share_memory = drop_unread, fuse, share_memory
+        passes.drop_unread, passes.fuse, passes.share_memory, passes.block = drop_unread, fuse, share_memory, block
         c.program.finish(passes)
         return c
 

@@ -83,6 +83,7 @@ cdef extern from "core.h" namespace "pn" nogil:
         cbool drop_unread
         cbool fuse
         cbool share_memory
+        cbool block
 
     cdef cppclass CallText:
         string op

@@ -338,8 +338,9 @@ class Recording:
 
 
 def compile(
-    step: Callable[..., Any] | None = None, *, drop_unread: bool = True, fuse: bool = True, share_memory: bool = True
-) -> Any:
+    step: Callable[..., Any] | None = None, *, drop_unread: bool = True, fuse: bool = True, share_memory: bool = True,
+    block: bool = True,
+) -> Any:  # fmt: skip
     """A function that does what ``step`` does, recorded once and then replayed in C++ with the same bits.
 
     Also a decorator. The step is ordinary code: forward, loss, ``backward()``, ``optimizer.step()``. Its arguments are
@@ -352,13 +353,14 @@ def compile(
 
     Args:
         step: The function.
-        drop_unread, fuse, share_memory: Optimisations, to switch off in tests; none changes a bit of the results.
+        drop_unread, fuse, share_memory, block: Optimisations, to switch off in tests; none changes a bit of the
+            results. The last one keeps what passes between convolutions and pooling in blocks of the batch.
 
     Raises:
         CaptureError: (when called) the step reads a value that it computes, has a shape that depends on values, or does
             something else in each call.
     """
-    passes = {"drop_unread": drop_unread, "fuse": fuse, "share_memory": share_memory}
+    passes = {"drop_unread": drop_unread, "fuse": fuse, "share_memory": share_memory, "block": block}
     if step is None:
         return lambda f: Compiled(f, passes)
     if not callable(step):

@@ -140,7 +140,8 @@ def test_the_plainest_instruction_set_agrees_with_itself():
 
 
 @pytest.mark.parametrize(
-    "off", [("drop_unread",), ("fuse",), ("share_memory",), ("drop_unread", "fuse", "share_memory")]
+    "off",
+    [("drop_unread",), ("fuse",), ("share_memory",), ("block",), ("drop_unread", "fuse", "share_memory", "block")],
 )
 @pytest.mark.parametrize("name", MODELS)
 def test_every_pass_can_be_switched_off(name, off):

@@ -9,12 +9,13 @@ struct Tap {
   int64_t a, b;
 };
 
-// Products that are summed side by side; images of a block where vectors run along the batch.
+// Images of a block where vectors run along the batch; products that are summed side by side.
 inline constexpr int64_t kBatchLanes = 16;
 
 // c[r, j] = sum over i < repeats and taps t, in order, of
 //   a[i * a_repeat + r * a_row + tap[t].a] * b[i * b_repeat + tap[t].b + j],
-// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r, j] if `add`, + column_bias[j],
+// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r,
+// j] if `add`, + column_bias[j],
 // + row_bias[r]. Columns stand in groups of kBatchLanes, which lie b_step and c_step apart.
 template <class T>
 struct TapProduct {
@@ -62,6 +63,8 @@ struct ConvKernels {
   int lanes;  // of a vector
   void (*product)(const TapProduct<T>&);
   void (*lane_product)(const LaneProduct<T>&);
+  // sums[r, l] += a[r * a_row + i * kBatchLanes + l] for i < n, in order, and l < kBatchLanes; sums is dense.
+  void (*sum_lanes)(int64_t rows, int64_t n, const T* a, int64_t a_row, T* sums);
   // y[i] = sum of the kBatchLanes values at sums[i * kBatchLanes], by a fixed tree.
   void (*add_lanes)(int64_t n, const T* sums, T* y);
   // y[i] = sum over p < parts, in order, of x[p * part + i].

@@ -2,10 +2,9 @@
 #pragma once
 #include <cstdint>
 
-namespace pn {
+#include "kernels/conv.h"
 
-// Planes that are pooled side by side.
-inline constexpr int64_t kPoolLanes = 16;
+namespace pn {
 
 // The places of maxima while they are searched: integers as wide as the elements.
 template <class T>
@@ -17,7 +16,7 @@ struct PoolPlace<float> {
   using type = int32_t;
 };
 
-// On rows of `lanes` elements, at most kPoolLanes, one for each plane: y[j] = the largest of the rows tap[t] + j *
+// On rows of `lanes` elements, at most kBatchLanes, one for each plane: y[j] = the largest of the rows tap[t] + j *
 // stride of x over t < taps (at least one), lane by lane; the first of equals, the last NaN. place[j] = at[t] + j *
 // stride of that one.
 template <class T>
@@ -40,13 +39,25 @@ struct MaxOfSquares {
   int64_t* index;
 };
 
+// On rows of kBatchLanes: dx[at[t] + j * stride] = dy[j] in the lanes where index[j] says so, else 0, for j < n and t <
+// taps.
+template <class T>
+struct ChosenPlaces {
+  int64_t n, stride, taps;
+  const int64_t* at;
+  const T* dy;
+  const int64_t* index;
+  T* dx;
+};
+
 template <class T>
 struct PoolKernels {
   void (*max_of_taps)(const MaxOfTaps<T>&);
   void (*max_of_squares)(const MaxOfSquares<T>&);
-  // index[l * index_row + i] = place[i * lanes + l] for i < n.
+  void (*choose_places)(const ChosenPlaces<T>&);
+  // index[l * index_row + i * index_step] = place[i * lanes + l] for i < n.
   void (*spread_places)(int64_t n, int64_t lanes, const typename PoolPlace<T>::type* place, int64_t* index,
-                        int64_t index_row);
+                        int64_t index_row, int64_t index_step);
 };
 
 }  // namespace pn

@@ -86,17 +86,15 @@ template void pack_weight(const ConvShape&, bool, const ConvAxis* const*, const 
 template void pack_weight(const ConvShape&, bool, const ConvAxis* const*, const double*, int64_t, double*);
 
 template <class T>
-bool add_parts(int64_t n, int64_t parts, const T* partial, T* dw) {
+void add_parts(int64_t n, int64_t parts, int64_t part, const T* partial, T* sums) {
   constexpr int64_t kSummed = int64_t{1} << 13;  // elements that one task adds up
-  const ConvKernels<T>& kernel = kernels().of<T>().conv;
   parallel_for((n + kSummed - 1) / kSummed, [&](int64_t task) {
     const int64_t first = task * kSummed;
-    kernel.add_parts(std::min(kSummed, n - first), parts, n, partial + first, dw + first);
+    kernels().of<T>().conv.add_parts(std::min(kSummed, n - first), parts, part, partial + first, sums + first);
   });
-  return kernel.finite(n, dw);
 }
-template bool add_parts(int64_t, int64_t, const float*, float*);
-template bool add_parts(int64_t, int64_t, const double*, double*);
+template void add_parts(int64_t, int64_t, int64_t, const float*, float*);
+template void add_parts(int64_t, int64_t, int64_t, const double*, double*);
 
 namespace {
 
@@ -216,6 +214,9 @@ ConvShape conv_weight_shape(const OpCall& call) {
   return s;
 }
 
+// The last attribute of conv_weight: whether the sums of dy are wanted as well.
+bool with_bias(const OpCall& call) { return call.attributes.ints[call.attributes.int_count - 1] != 0; }
+
 void describe(OpCall& call, int64_t first, int64_t second, const int64_t* sizes) {
   const int spatial = call.in[0]->ndim - 2;
   int64_t shape[kMaxDims] = {first, second};
@@ -234,6 +235,8 @@ void infer_conv_transpose(OpCall& call) {
 void infer_conv_weight(OpCall& call) {
   const ConvShape s = conv_weight_shape(call);
   describe(call, s.groups * s.co, s.ci, s.kernel);
+  const int64_t channels = with_bias(call) ? s.groups * s.co : 0;
+  call.out[1].describe(call.in[0]->dtype, 1, &channels);
 }
 
 // Whether vectors along the pixels, which are worth so much, are as full as along so many channels.
@@ -272,20 +275,54 @@ void run_conv_transpose(const OpCall& call) {
   call.out[0].dtype == DType::Float32 ? produce<float>(call, s, true) : produce<double>(call, s, true);
 }
 
+// An operand of whole images in its usual order, if it lies in blocks.
+template <class T>
+Array out_of_blocks(const Array& a) {
+  const Array plain = Array::empty(a.dtype, a.ndim, a.shape);
+  const int64_t size = a.size() / a.shape[0];
+  for (int64_t image = 0; image < a.shape[0]; image += kBatchLanes)
+    kernels().of<T>().conv.transpose(a.ptr<T>() + image * size, kBatchLanes, plain.ptr<T>() + image * size, size, size,
+                                     kBatchLanes);
+  return plain;
+}
+
+// The sums of x (N, C, ...) over all but its channels.
+void sum_to_channels(const Array& x, const Array& sums) {
+  const Array* in[] = {&x};
+  static const Op* const sum = find_op("sum");
+  OpCall call;
+  call.op = sum;
+  call.inputs = 1;
+  call.in = in;
+  int64_t* to = call.attributes.ints;
+  *to++ = x.ndim - 1;
+  for (int d = 0; d < x.ndim; ++d)
+    if (d != 1) *to++ = d;
+  *to++ = 0;
+  call.attributes.int_count = static_cast<int>(to - call.attributes.ints);
+  call.out[0] = sums;
+  call.op->run(call);
+}
+
 template <class T>
 void weigh(const OpCall& call, const ConvShape& s) {
-  const Array& dw = call.out[0];
-  if (dw.size() == 0) return;
-  const Array x = as_contiguous(*call.in[0]), g = as_contiguous(*call.in[1]);
+  const Array &dw = call.out[0], &db = call.out[1];
+  Array x = as_contiguous(*call.in[0]), g = as_contiguous(*call.in[1]);
   if (x.size() == 0 || g.size() == 0) {
     std::memset(dw.data, 0, static_cast<size_t>(dw.size()) * sizeof(T));
+    if (db.size() > 0) sum_to_channels(g, db);
     return;
   }
+  if (suits_batch(s)) {
+    if (weigh_by_batch<T>(call, s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>(), db.size() > 0 ? db.ptr<T>() : nullptr)) return;
+    if (call.blocked & 1) x = out_of_blocks<T>(x);
+    if (call.blocked & 2) g = out_of_blocks<T>(g);
+    return weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
+  }
+  if (db.size() > 0) sum_to_channels(g, db);
   // One vector of channels leaves too few sums to keep the CPU busy; several are read with fewer instructions.
   const double worth = s.co <= kBatchLanes ? 1.25 : 0.75;
-  const bool by_batch = suits_batch(s);
-  const auto pass = by_batch ? &weigh_by_batch<T> : &weigh_by_pixel<T>;
-  if ((by_batch || fill_by_pixel(s, false, s.co, worth)) && pass(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
+  if (fill_by_pixel(s, false, s.co, worth) && weigh_by_pixel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
   weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
 }
 
@@ -301,15 +338,21 @@ double operations(const OpCall& call) {
   return 2.0 * static_cast<double>(s.n * s.groups * s.ci * s.co) * static_cast<double>(s.out_size() * s.kernel_size());
 }
 
+template <ConvShape (*shape)(const OpCall&), unsigned operands>
+unsigned blocks(const OpCall& call) {
+  return suits_batch(shape(call)) ? operands : 0;
+}
+
 }  // namespace
 
 const OpList& conv_ops() {
   static const OpList ops = {
-      {"conv", 3, 1, kTakesEpilogue, infer_conv, run_conv, 0, nullptr, nullptr, nullptr, operations<conv_shape>},
+      {"conv", 3, 1, kTakesEpilogue, infer_conv, run_conv, 0, nullptr, nullptr, nullptr, operations<conv_shape>,
+       blocks<conv_shape, 1 | kOutputBit>},
       {"conv_transpose", 3, 1, kTakesEpilogue, infer_conv_transpose, run_conv_transpose, 0, nullptr, nullptr, nullptr,
-       operations<conv_transpose_shape>},
-      {"conv_weight", 2, 1, kPlain, infer_conv_weight, run_conv_weight, 0, nullptr, nullptr, nullptr,
-       operations<conv_weight_shape>},
+       operations<conv_transpose_shape>, blocks<conv_transpose_shape, 1 | kOutputBit>},
+      {"conv_weight", 2, 2, kPlain, infer_conv_weight, run_conv_weight, 0, nullptr, nullptr, nullptr,
+       operations<conv_weight_shape>, blocks<conv_weight_shape, 1 | 2>},
   };
   return ops;
 }

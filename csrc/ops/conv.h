@@ -90,14 +90,15 @@ class TapTable {
 template <class T>
 void pack_weight(const ConvShape& s, bool up, const ConvAxis* const* axes, const T* weight, int64_t width, T* packed);
 
-// dw, n elements, as the sum of `parts` arrays that stand one after the other; whether all of it is finite.
+// sums, n elements, as the sum of `parts` arrays of which each is `part` elements behind the last.
 template <class T>
-bool add_parts(int64_t n, int64_t parts, const T* partial, T* dw);
+void add_parts(int64_t n, int64_t parts, int64_t part, const T* partial, T* sums);
 
 // y from x (or, `up`, x from y) and dw from x and y, all dense. By channel: vectors run along channels. By pixel: along
 // the positions of the innermost axes. By batch: along images. All three produce the same bits; produce_by_pixel()
 // needs finite weights. weigh_by_pixel() and weigh_by_batch() say whether their sums are finite (if not, they hold for
-// nothing). produce_by_batch() calls made() for what it has made.
+// nothing). By batch, operands may lie in blocks as the call says; produce_by_batch() calls made() for what it has
+// made, and weigh_by_batch() sums the channels of y into db as well, if there is one.
 template <class T>
 void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 template <class T>
@@ -110,7 +111,7 @@ template <class T>
 void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* source, const T* weight, const T* bias,
                       T* produced);
 template <class T>
-bool weigh_by_batch(const ConvShape& s, const T* x, const T* y, T* dw);
+bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x, const T* y, T* dw, T* db);
 
 // Whether vectors along the batch are nearly full and a few rows of so many images stay in cache.
 bool suits_batch(const ConvShape& s);

@@ -1,8 +1,9 @@
 // Convolutions with vectors along the batch: kBatchLanes images side by side. A task turns a band of rows of so many
-// images around, so that one position of all of them is one or a few vectors, and turns back what it makes. Every
-// stride, padding and number of channels then fills the lanes.
+// images around, so that one position of all of them is one or a few vectors, and turns back what it makes; of operands
+// that lie in blocks of the batch, it need not. Every stride, padding and number of channels then fills the lanes.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "core/array.h"
 #include "core/cpu.h"
@@ -38,6 +39,25 @@ struct Pass {
   int64_t taps;
   std::vector<ConvSegment> segments;
   Array weight;
+};
+
+// A block of images of one operand, from one image on. Places in them are counted as in a single image.
+template <class T>
+struct Block {
+  using Element = std::remove_const_t<T>;
+  T* first;
+  int64_t image;  // elements of each
+  int64_t images;
+  bool blocked;
+
+  T* lanes(int64_t place) const { return first + place * kLanes; }  // if blocked
+  // Copies n neighbouring places to lanes.
+  void take(int64_t place, int64_t n, Element* to) const {
+    if (blocked)
+      std::memcpy(to, lanes(place), static_cast<size_t>(n * kLanes) * sizeof(T));
+    else
+      kernels().of<Element>().conv.transpose(first + place, image, to, kLanes, images, n);
+  }
 };
 
 }  // namespace
@@ -101,21 +121,26 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
           low = std::min(low, at), high = std::max(high, at + 1);
         }
     }
-    const int64_t held = std::max<int64_t>(0, high - low) * from[2];
-    T* const x = scratch<T>((sources * held + channels * band * to[2]) * kLanes);
-    T* const sums = x + sources * held * kLanes;
-    if (images < kLanes) std::memset(x, 0, static_cast<size_t>(sources * held * kLanes) * sizeof(T));
+    const int64_t held = std::max<int64_t>(0, high - low) * from[2], count = (last - first) * to[2];
     const int64_t from_image = s.groups * sources * from_plane, to_image = s.groups * channels * to_plane;
-    for (int64_t c = 0; c < sources; ++c)
-      kernel.transpose(source + image * from_image + (g * sources + c) * from_plane + low * from[2], from_image,
-                       x + c * held * kLanes, kLanes, images, held);
+    const Block<const T> in{source + image * from_image, from_image, images, (call.blocked & 1) != 0};
+    const Block<T> out{produced + image * to_image, to_image, images, (call.blocked & kOutputBit) != 0};
+    const int64_t in_place = g * sources * from_plane + low * from[2];
+    const int64_t out_place = g * channels * to_plane + first * to[2];
+    const int64_t turned = in.blocked ? 0 : sources * held * kLanes;
+    T* const own = scratch<T>(turned + (out.blocked ? 0 : channels * count * kLanes));
+    if (images < kLanes) std::memset(own, 0, static_cast<size_t>(turned) * sizeof(T));
+    for (int64_t c = 0; c < sources && !in.blocked; ++c)
+      in.take(in_place + c * from_plane, held, own + c * held * kLanes);
+    const T* const x = in.blocked ? in.lanes(in_place) : own;
+    T* const sums = out.blocked ? out.lanes(out_place) : own + turned;
 
     TapProduct<T> p{};
     p.rows = channels;
     p.a_row = 1;
+    p.b_repeat = (in.blocked ? from_plane : held) * kLanes;
+    p.c_row = (out.blocked ? to_plane : count) * kLanes;
     p.repeats = sources;
-    p.b_repeat = held * kLanes;
-    p.c_row = (last - first) * to[2] * kLanes;
     p.row_bias = bias ? bias + g * channels : nullptr;
     for (int64_t part = 0; part < static_cast<int64_t>(passes.size()); ++part) {
       const Pass<T>& pass = passes[static_cast<size_t>(part)];
@@ -154,27 +179,39 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
         }
       }
     }
-    // Neighbours in memory are handed on together: rows of a channel while they are in L1, or, of small images, all of
+    // Neighbours in memory are handed on together: a channel's rows while they are in L1, or, of small images, all of
     // an image.
-    const int64_t count = (last - first) * to[2], at = image * to_image + g * channels * to_plane + first * to[2];
+    if (out.blocked) {
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t at = image * to_image + (out_place + c * to_plane) * kLanes;
+        made(call, at, at + count * kLanes);
+      }
+      return;
+    }
     const bool together = bands == 1 && count < kRun;
-    const auto hand_on = [&](int64_t low_at, int64_t n) {
+    const auto hand_on = [&](int64_t place, int64_t n) {
       for (int64_t i = 0; i < images && call.epilogue; ++i)
-        made(call, low_at + i * to_image, low_at + i * to_image + n);
+        made(call, place + (image + i) * to_image, place + (image + i) * to_image + n);
     };
     for (int64_t c = 0; c < channels; ++c) {
-      kernel.transpose(sums + c * p.c_row, kLanes, produced + at + c * to_plane, to_image, count, images);
-      if (!together) hand_on(at + c * to_plane, count);
+      const int64_t place = out_place + c * to_plane;
+      kernel.transpose(sums + c * p.c_row, kLanes, out.first + place, to_image, count, images);
+      if (!together) hand_on(place, count);
     }
-    if (together) hand_on(at, channels * to_plane);
+    if (together) hand_on(out_place, channels * to_plane);
   });
 }
 
 template <class T>
-bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* dw) {
+bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, const T* y_given, T* dw, T* db) {
   const ConvKernels<T>& kernel = kernels().of<T>().conv;
   const int64_t in = s.in_size(), out = s.out_size(), columns = s.ci * s.kernel_size();
-  // x with zeros around it, as far as the taps of a band of rows reach: [channel][axis 0][row][axis 2][image]
+  const bool x_blocked = (call.blocked & 1) != 0, y_blocked = (call.blocked & 2) != 0;
+  // x with zeros around it, as far as the taps of a band of rows reach: [channel][axis 0][row][axis 2][image]; or as it
+  // lies, if the taps stay within it.
+  bool direct = x_blocked;
+  for (int d = 0; d < 3; ++d)
+    direct = direct && s.pad[d] == 0 && (s.out[d] - 1) * s.stride[d] + (s.kernel[d] - 1) * s.dilation[d] < s.in[d];
   const int64_t reach0 = (s.kernel[0] - 1) * s.dilation[0] + 1, reach2 = (s.kernel[2] - 1) * s.dilation[2];
   const int64_t length2 = std::max(s.in[2] + s.pad[2], (s.out[2] - 1) * s.stride[2] + reach2 + 1);
   const auto rows_of = [&](int64_t positions) {
@@ -184,7 +221,8 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
   while (band > 1 && held_by(s, band) > kHeld)
     band = std::min(band - 1, pieces_of(s.out[1], pieces_of(s.out[1], band) + 1));
   const int64_t bands = pieces_of(s.out[1], band);
-  const int64_t length1 = rows_of(band), plane = reach0 * length1 * length2 * kLanes, y_row = band * s.out[2] * kLanes;
+  const int64_t length1 = direct ? s.in[1] : rows_of(band);
+  const int64_t plane = (direct ? in : reach0 * length1 * length2) * kLanes, y_row = band * s.out[2] * kLanes;
   std::vector<int64_t> places;
   for (int64_t c = 0; c < s.ci; ++c)
     for (int64_t k0 = 0; k0 < s.kernel[0]; ++k0)
@@ -198,32 +236,33 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
   const int64_t units = pieces_of(s.n, kLanes) * bands;
   const int64_t parts = std::min(units, s.co * columns * kLanes < kManySums ? kParts : kParts / 2);
   const int64_t pieces = std::clamp<int64_t>(kFewTasks / (parts * s.groups), 1, pieces_of(s.co, 5));
-  const int64_t all = s.groups * s.co * columns, most = pieces_of(s.co, pieces), lane_sums = most * columns * kLanes;
+  const int64_t weights = s.groups * s.co * columns, all = weights + s.groups * s.co;
+  const int64_t most = pieces_of(s.co, pieces), lane_sums = most * (columns + 1) * kLanes;
+  const int64_t x_held = direct ? 0 : s.ci * plane, y_held = y_blocked ? 0 : most * y_row;
   const Array partial = memory<T>(parts * all);
   parallel_for(parts * s.groups * pieces, [&](int64_t task) {
     const int64_t part = task / pieces / s.groups, g = task / pieces % s.groups, piece = task % pieces;
     const int64_t low = s.co * piece / pieces, rows = s.co * (piece + 1) / pieces - low;
-    const int64_t held = lane_sums + s.ci * plane + most * y_row;
-    T *const sums = scratch<T>(held), *const x = sums + lane_sums, *const y = x + s.ci * plane;
+    T *const sums = scratch<T>(lane_sums + x_held + y_held), *const x = sums + lane_sums, *const y = x + x_held;
+    T* const y_sums = sums + rows * columns * kLanes;
     // y is written whole, and so is x but for the zeros beside its rows.
-    std::memset(sums, 0, static_cast<size_t>(length2 == s.in[2] ? lane_sums : held) * sizeof(T));
+    std::memset(sums, 0, static_cast<size_t>(lane_sums + (length2 == s.in[2] ? 0 : x_held)) * sizeof(T));
     LaneProduct<T> p{};
     p.rows = rows;
     p.columns = columns;
     p.steps = s.out[2];
-    p.a = y;
-    p.a_row = y_row;
+    p.a_row = y_blocked ? out * kLanes : y_row;
     p.a_image = s.out[2] * kLanes;
-    p.b = x;
     p.b_image = s.stride[1] * length2 * kLanes;
     p.place = places.data();
     p.sums = sums;
     p.b_step = s.stride[2] * kLanes;
     for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; ++unit) {
       const int64_t image = unit / bands * kLanes, images = std::min(kLanes, s.n - image), first = unit % bands * band;
-      if (images < kLanes) std::memset(x, 0, static_cast<size_t>(held - lane_sums) * sizeof(T));
-      const T* const x_image = x_given + (image * s.groups + g) * s.ci * in;
-      const T* const y_image = y_given + (image * s.groups * s.co + g * s.co + low) * out;
+      if (images < kLanes) std::memset(x, 0, static_cast<size_t>(x_held + y_held) * sizeof(T));
+      const int64_t x_image = s.groups * s.ci * in, y_image = s.groups * s.co * out;
+      const Block<const T> x_block{x_given + image * x_image, x_image, images, x_blocked};
+      const Block<const T> y_block{y_given + image * y_image, y_image, images, y_blocked};
       p.images = std::min(band, s.out[1] - first);
       // Rows [begin, end) of those that the band sees lie in the image; its first one is row `start` there.
       const int64_t start = first * s.stride[1] - s.pad[1], seen = rows_of(p.images);
@@ -232,7 +271,7 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
         std::memset(row, 0, static_cast<size_t>(count * length2 * kLanes) * sizeof(T));
       };
       for (int64_t j0 = 0; j0 < s.out[0]; ++j0) {
-        for (int64_t u = 0; u < s.ci * reach0; ++u) {
+        for (int64_t u = 0; u < s.ci * reach0 && !direct; ++u) {
           const int64_t c = u / reach0, i0 = j0 * s.stride[0] + u % reach0 - s.pad[0];
           T* const to = x + c * plane + u % reach0 * length1 * length2 * kLanes;
           if (i0 < 0 || i0 >= s.in[0]) {
@@ -243,24 +282,31 @@ bool weigh_by_batch(const ConvShape& s, const T* x_given, const T* y_given, T* d
           clear(to + end * length2 * kLanes, seen - end);
           const int64_t joined = length2 == s.in[2] ? end - begin : 1;  // rows that are one run on both sides
           for (int64_t r = begin; r < end; r += joined)
-            kernel.transpose(x_image + c * in + (i0 * s.in[1] + start + r) * s.in[2], s.groups * s.ci * in,
-                             to + (r * length2 + s.pad[2]) * kLanes, kLanes, images, joined * s.in[2]);
+            x_block.take((g * s.ci + c) * in + (i0 * s.in[1] + start + r) * s.in[2], joined * s.in[2],
+                         to + (r * length2 + s.pad[2]) * kLanes);
         }
-        for (int64_t o = 0; o < rows; ++o)
-          kernel.transpose(y_image + o * out + (j0 * s.out[1] + first) * s.out[2], s.groups * s.co * out, y + o * y_row,
-                           kLanes, images, p.images * s.out[2]);
+        const int64_t y_place = (g * s.co + low) * out + (j0 * s.out[1] + first) * s.out[2];
+        const int64_t count = p.images * s.out[2];
+        for (int64_t o = 0; o < rows && !y_blocked; ++o) y_block.take(y_place + o * out, count, y + o * y_row);
+        p.a = y_blocked ? y_block.lanes(y_place) : y;
+        p.b = direct ? x_block.lanes(g * s.ci * in + (j0 * s.stride[0] * s.in[1] + start) * s.in[2]) : x;
         kernel.lane_product(p);
+        if (db) kernel.sum_lanes(rows, count, p.a, p.a_row, y_sums);
       }
     }
-    kernel.add_lanes(rows * columns, sums, partial.ptr<T>() + part * all + (g * s.co + low) * columns);
+    T* const to = partial.ptr<T>() + part * all;
+    kernel.add_lanes(rows * columns, sums, to + (g * s.co + low) * columns);
+    if (db) kernel.add_lanes(rows, y_sums, to + weights + g * s.co + low);
   });
-  return add_parts(all, parts, partial.ptr<T>(), dw);
+  add_parts(weights, parts, all, partial.ptr<T>(), dw);
+  if (db) add_parts(s.groups * s.co, parts, all, partial.ptr<T>() + weights, db);
+  return kernel.finite(weights, dw);
 }
 
 template void produce_by_batch(const OpCall&, const ConvShape&, bool, const float*, const float*, const float*, float*);
 template void produce_by_batch(const OpCall&, const ConvShape&, bool, const double*, const double*, const double*,
                                double*);
-template bool weigh_by_batch(const ConvShape&, const float*, const float*, float*);
-template bool weigh_by_batch(const ConvShape&, const double*, const double*, double*);
+template bool weigh_by_batch(const OpCall&, const ConvShape&, const float*, const float*, float*, float*);
+template bool weigh_by_batch(const OpCall&, const ConvShape&, const double*, const double*, double*, double*);
 
 }  // namespace pn

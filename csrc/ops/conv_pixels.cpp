@@ -312,7 +312,8 @@ bool weigh_by_pixel(const ConvShape& s, const T* x_given, const T* y_given, T* d
     }
     kernel.add_lanes(rows * columns, sums, partial.ptr<T>() + part * all + (g * s.co + low) * columns);
   });
-  return add_parts(all, parts, partial.ptr<T>(), dw);
+  add_parts(all, parts, all, partial.ptr<T>(), dw);
+  return kernel.finite(all, dw);
 }
 
 template void produce_by_pixel(const ConvShape&, bool, const float*, const float*, const float*, float*);

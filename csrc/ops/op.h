@@ -9,11 +9,18 @@
 
 #include "core/array.h"
 #include "core/error.h"
+#include "kernels/conv.h"
 #include "ops/elementwise.h"
 
 namespace pn {
 
 struct OpCall;
+
+// An operand (N, C, ...) with N a multiple of kBatchLanes may lie in blocks of the batch: then memory has (N /
+// kBatchLanes, C, ..., kBatchLanes), so that one position of so many images is a vector or a few, while its shape and
+// strides say what they always do. Only temporaries of a program do (program/blocks.cpp), and only where the op lets
+// them: bit i of a mask stands for input i, kOutputBit << k for output k.
+inline constexpr unsigned kOutputBit = 1u << 16;
 
 inline constexpr int kMaxOutputs = 4;
 inline constexpr int kMaxInts = 40;
@@ -100,6 +107,7 @@ struct Op {
   bool (*prepare)(const OpCall&, Ready&) = nullptr;
   const Update* update = nullptr;                 // optimisers' updates: what run() is made of
   double (*operations)(const OpCall&) = nullptr;  // products and sums of a call; null: one per element
+  unsigned (*blocks)(const OpCall&) = nullptr;    // which operands of such a call may lie in blocks
 };
 
 struct OpCall {
@@ -109,6 +117,7 @@ struct OpCall {
   Array out[kMaxOutputs];
   Attributes attributes;
   const struct Epilogue* epilogue = nullptr;  // see kTakesEpilogue
+  unsigned blocked = 0;                       // which operands lie in blocks of the batch
 };
 
 // Checks and allocates: all of execute() but the run.
@@ -144,7 +153,7 @@ void require_float(const OpCall& call, int input, const char* argument);
 int spatial_dims(const OpCall& call);  // 1 to 3, of input 0, which is (N, C, ...); or ValueError
 
 // For run(): elements [low, high) of the first output, whole rows or a part of one, are made; its epilogue, if any,
-// takes them.
+// takes them. In blocks, they are counted as they lie.
 void made(const OpCall& call, int64_t low, int64_t high);
 
 }  // namespace pn

@@ -120,22 +120,30 @@ void describe(Array& out, const Array& x, DType type, int spatial, const int64_t
   out.describe(type, spatial + 2, shape);
 }
 
-// Calls f(plane) for every plane, several to a task, and then done(first, last) for those of the task.
-template <class F, class G>
-void for_planes(const PoolShape& s, const F& f, const G& done) {
+// Calls f(plane) for every plane, several to a task.
+template <class F>
+void for_planes(const PoolShape& s, const F& f) {
   const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + s.in_size() + s.out_size()));
   parallel_for((s.planes + each - 1) / each, [&](int64_t task) {
     const int64_t first = task * each, last = std::min(s.planes, first + each);
     for (int64_t p = first; p < last; ++p) f(p);
-    done(first, last);
   });
-}
-template <class F>
-void for_planes(const PoolShape& s, const F& f) {
-  for_planes(s, f, [](int64_t, int64_t) {});
 }
 
 // ---- maxima ----
+
+// Which planes are lanes from plane number `plane` on: neighbours, or, as soon as an operand lies in blocks of the
+// batch, one channel's of a block of images. There the block and the channel are counted as the planes of neighbours
+// are.
+struct Lanes {
+  int64_t first, step = 1;
+  Lanes(const OpCall& call, int64_t plane) : first(plane) {
+    if (!call.blocked) return;
+    step = call.in[0]->shape[1];
+    const int64_t group = plane / kBatchLanes;
+    first = group / step * kBatchLanes * step + group % step;
+  }
+};
 
 PoolShape max_pool_shape(const OpCall& call) {
   PoolShape s = read_shape(call);
@@ -174,6 +182,30 @@ std::vector<Run> runs_of(const PoolShape& s) {
   return runs;
 }
 
+// The places of x that the first output of a run looks at.
+void places_of(const PoolShape& s, int64_t j0, int64_t j1, const Run& run, std::vector<int64_t>& places) {
+  const Window &a = s.windows[0][j0], &b = s.windows[1][j1], &c = s.windows[2][run.from];
+  places.clear();
+  for (int64_t i0 = a.begin; i0 < a.end; i0 += a.step)
+    for (int64_t i1 = b.begin; i1 < b.end; i1 += b.step)
+      for (int64_t i2 = c.begin; i2 < c.end; i2 += c.step) places.push_back((i0 * s.in[1] + i1) * s.in[2] + i2);
+}
+
+// Whether no place is in two windows; then also whether every place is in one.
+bool apart(const PoolShape& s, bool* everywhere) {
+  *everywhere = true;
+  for (int d = 0; d < 3; ++d) {
+    int64_t next = 0;
+    for (const Window& w : s.windows[d]) {
+      if (w.begin < next) return false;
+      *everywhere = *everywhere && w.begin == next && w.step == 1;
+      next = w.end;
+    }
+    *everywhere = *everywhere && next == s.in[d];
+  }
+  return true;
+}
+
 // Whether the windows are squares of 2 x 2 that lie side by side.
 bool in_squares(const PoolShape& s) {
   bool all = s.in[0] == 1 && s.out[0] == 1;
@@ -186,13 +218,16 @@ bool in_squares(const PoolShape& s) {
 }
 
 // Planes lie side by side as lanes: a band of x is turned so, its maxima are found, and they are turned back. A band is
-// some of the output rows that have one place along the first axis.
+// some of the output rows that have one place along the first axis. Of x in blocks of the batch, the planes of one
+// channel lie so already.
 template <class T>
 void max_pool(const OpCall& call, const PoolShape& s) {
   using Place = typename PoolPlace<T>::type;
   const Array x = as_contiguous(*call.in[0]);
   const PoolKernels<T>& kernel = kernels().of<T>().pool;
-  if (in_squares(s))
+  const bool x_blocked = (call.blocked & 1) != 0, y_blocked = (call.blocked & kOutputBit) != 0;
+  const bool index_blocked = (call.blocked & kOutputBit << 1) != 0;
+  if (in_squares(s) && !x_blocked)
     return for_planes(s, [&](int64_t plane) {
       const int64_t to = plane * s.out_size();
       kernel.max_of_squares({s.out[1], s.out[2], x.ptr<T>() + plane * s.in_size(), s.in[2], call.out[0].ptr<T>() + to,
@@ -218,44 +253,50 @@ void max_pool(const OpCall& call, const PoolShape& s) {
     return most;
   };
   int64_t band = s.out[1];
-  while (band > 1 && deepest * span_of(band) * s.in[2] * kPoolLanes > kTile) band = (band + 1) / 2;
+  while (band > 1 && deepest * span_of(band) * s.in[2] * kBatchLanes > kTile) band = (band + 1) / 2;
   const int64_t span = span_of(band), bands = (s.out[1] + band - 1) / band;
-  const int64_t in_size = s.in_size(), out_size = s.out_size(), slice = span * s.in[2];
-  const int64_t units = (s.planes + kPoolLanes - 1) / kPoolLanes * s.out[0] * bands;
-  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + deepest * slice * kPoolLanes));
+  const int64_t in_size = s.in_size(), out_size = s.out_size(), slice = span * s.in[2], plane_size = s.in[1] * s.in[2];
+  const int64_t units = (s.planes + kBatchLanes - 1) / kBatchLanes * s.out[0] * bands;
+  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + deepest * slice * kBatchLanes));
   const auto unit = [&](int64_t u) {
     static thread_local std::vector<T> turned, maxima;
     static thread_local std::vector<Place> places;
     static thread_local std::vector<int64_t> tap, at;
     const int64_t low = u % bands * band, high = std::min(s.out[1], low + band), j0 = u / bands % s.out[0];
-    const int64_t plane = u / bands / s.out[0] * kPoolLanes, lanes = std::min(kPoolLanes, s.planes - plane);
+    const int64_t plane = u / bands / s.out[0] * kBatchLanes, lanes = std::min(kBatchLanes, s.planes - plane);
     const Run read = rows_of(low, high);
     const int64_t first = read.from, count = (read.to - first) * s.in[2];
-    const int64_t made = (high - low) * s.out[2], to = plane * out_size + (j0 * s.out[1] + low) * s.out[2];
-    turned.resize(static_cast<size_t>(deepest * slice * lanes));
-    maxima.resize(static_cast<size_t>(made * lanes));
+    const int64_t made = (high - low) * s.out[2], within = (j0 * s.out[1] + low) * s.out[2];
+    const Lanes planes(call, plane);
+    if (!x_blocked) turned.resize(static_cast<size_t>(deepest * slice * lanes));
+    if (!y_blocked) maxima.resize(static_cast<size_t>(made * lanes));
     places.resize(static_cast<size_t>(made * lanes));
     const Window& a = s.windows[0][j0];
-    for (int64_t i0 = a.begin, k = 0; i0 < a.end; i0 += a.step, ++k)
-      kernels().of<T>().conv.transpose(x.ptr<T>() + plane * in_size + (i0 * s.in[1] + first) * s.in[2], in_size,
-                                       turned.data() + k * slice * lanes, lanes, lanes, count);
+    for (int64_t i0 = a.begin, k = 0; i0 < a.end && !x_blocked; i0 += a.step, ++k)
+      kernels().of<T>().conv.transpose(x.ptr<T>() + planes.first * in_size + (i0 * s.in[1] + first) * s.in[2],
+                                       planes.step * in_size, turned.data() + k * slice * lanes, lanes, lanes, count);
+    const int64_t to = planes.first * out_size + within, to_block = plane * out_size + within * kBatchLanes;
+    const T* const from = x_blocked ? x.ptr<T>() + plane * in_size : turned.data();
+    T* const largest = y_blocked ? call.out[0].ptr<T>() + to_block : maxima.data();
     for (int64_t j1 = low; j1 < high; ++j1)
       for (const Run& run : runs) {
-        const Window &b = rows[j1], &c = s.windows[2][run.from];
-        tap.clear();
-        at.clear();
-        for (int64_t i0 = a.begin, k = 0; i0 < a.end; i0 += a.step, ++k)
-          for (int64_t i1 = b.begin; i1 < b.end; i1 += b.step)
-            for (int64_t i2 = c.begin; i2 < c.end; i2 += c.step) {
-              tap.push_back(k * slice + (i1 - first) * s.in[2] + i2);
-              at.push_back((i0 * s.in[1] + i1) * s.in[2] + i2);
-            }
+        places_of(s, j0, j1, run, at);
+        tap = at;
+        for (int64_t& t : tap) {
+          const int64_t k = (t / plane_size - a.begin) / a.step;
+          if (!x_blocked) t = k * slice + t % plane_size - first * s.in[2];
+        }
         const int64_t y = ((j1 - low) * s.out[2] + run.from) * lanes;
         kernel.max_of_taps({run.to - run.from, s.stride, lanes, static_cast<int64_t>(tap.size()), tap.data(), at.data(),
-                            turned.data(), maxima.data() + y, places.data() + y});
+                            from, largest + y, places.data() + y});
       }
-    kernels().of<T>().conv.transpose(maxima.data(), lanes, call.out[0].ptr<T>() + to, out_size, made, lanes);
-    kernel.spread_places(made, lanes, places.data(), call.out[1].ptr<int64_t>() + to, out_size);
+    if (!y_blocked)
+      kernels().of<T>().conv.transpose(largest, lanes, call.out[0].ptr<T>() + to, planes.step * out_size, made, lanes);
+    int64_t* const index = call.out[1].ptr<int64_t>();
+    if (index_blocked)
+      kernel.spread_places(made, lanes, places.data(), index + to_block, 1, kBatchLanes);
+    else
+      kernel.spread_places(made, lanes, places.data(), index + to, planes.step * out_size, 1);
   };
   parallel_for((units + each - 1) / each, [&](int64_t task) {
     for (int64_t u = task * each; u < std::min(units, (task + 1) * each); ++u) unit(u);
@@ -268,7 +309,7 @@ void run_max_pool(const OpCall& call) {
   call.out[0].dtype == DType::Float32 ? max_pool<float>(call, s) : max_pool<double>(call, s);
 }
 
-// Attribute: size. Zeros of that spatial size with x's elements at the places that indices, of x's shape, name.
+// First attribute: size. Zeros of that spatial size with x's elements at the places that indices, of x's shape, name.
 void infer_places(OpCall& call) {
   PoolShape s = read_shape(call);
   const Array &x = *call.in[0], &index = *call.in[1];
@@ -296,21 +337,85 @@ void put(const OpCall& call) {
   PoolShape s = read_shape(call);
   copy_sizes(x, s.spatial, s.out);
   copy_sizes(call.out[0], s.spatial, s.in);
-  const int64_t places = s.in_size(), n = s.out_size();
+  const int64_t places = s.in_size(), n = s.out_size(), lanes = call.blocked ? kBatchLanes : 1;
+  // Elements from one plane to the next and from one place to the next, in blocks and out of them.
+  struct Steps {
+    int64_t start, lane, place;
+  };
   const auto one = [&](int64_t plane) {
-    T* y = call.out[0].ptr<T>() + plane * places;
-    const T* from = x.ptr<T>() + plane * n;
-    const int64_t* at = index.ptr<int64_t>() + plane * n;
-    std::memset(y, 0, static_cast<size_t>(places) * sizeof(T));
-    for (int64_t i = 0; i < n; ++i) {
-      if (at[i] < 0 || at[i] >= places) continue;  // a replayed call's indices were not checked
-      if (Add)
-        y[at[i]] += from[i];
-      else
-        y[at[i]] = from[i];
+    const Lanes planes(call, plane);
+    const auto steps = [&](unsigned bit, int64_t size) {
+      return call.blocked & bit ? Steps{plane * size, 1, lanes} : Steps{planes.first * size, planes.step * size, 1};
+    };
+    const Steps f = steps(1, n), i = steps(2, n), t = steps(kOutputBit, places);
+    const T* from = x.ptr<T>() + f.start;
+    const int64_t* at = index.ptr<int64_t>() + i.start;
+    T* const y = call.out[0].ptr<T>() + t.start;
+    const int64_t dense = t.place == 1 ? places : places * lanes;
+    for (int64_t l = 0; l < (t.place == 1 ? lanes : 1); ++l)
+      std::memset(y + l * t.lane, 0, static_cast<size_t>(dense) * sizeof(T));
+    for (int64_t j = 0; j < n; ++j, from += f.place, at += i.place)
+      for (int64_t l = 0; l < lanes; ++l) {
+        const int64_t place = at[l * i.lane];
+        if (place < 0 || place >= places) continue;  // a replayed call's indices were not checked
+        T& to = y[l * t.lane + place * t.place];
+        to = Add ? to + from[l * f.lane] : from[l * f.lane];
+      }
+    for (int64_t l = 0; l < (t.place == 1 ? lanes : 1); ++l) {
+      const int64_t low = t.start + l * t.lane;
+      made(call, low, low + dense);
     }
   };
-  for_planes(s, one, [&](int64_t first, int64_t last) { made(call, first * places, last * places); });
+  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + (places + n) * lanes)), groups = s.planes / lanes;
+  parallel_for((groups + each - 1) / each, [&](int64_t task) {
+    for (int64_t u = task * each; u < std::min(groups, (task + 1) * each); ++u) one(u * lanes);
+  });
+}
+
+// The gradient of maxima in blocks of the batch whose windows lie apart: each place compares itself with its window's
+// index. The maxima's own gradient may lie in blocks or not. False if that is not how things lie.
+template <class T>
+bool choose(const OpCall& call) {
+  PoolShape s = read_shape(call);
+  copy_sizes(*call.in[0], s.spatial, s.out);
+  AttributeReader attributes(call.attributes);
+  read_sizes(call, attributes, s.spatial, s.in);
+  read_windows(call, attributes, true, s);
+  bool everywhere;
+  if ((call.blocked & 2) == 0 || (call.blocked & kOutputBit) == 0 || !apart(s, &everywhere)) return false;
+  const std::vector<Run> runs = runs_of(s);
+  const Array g = as_contiguous(*call.in[0]);
+  const int64_t places = s.in_size(), n = s.out_size(), groups = s.planes / kBatchLanes;
+  const auto one = [&](int64_t group) {
+    static thread_local std::vector<T> turned;
+    static thread_local std::vector<int64_t> at;
+    const int64_t plane = group * kBatchLanes;
+    const T* dy = g.ptr<T>() + plane * n;
+    if (!(call.blocked & 1)) {
+      const Lanes planes(call, plane);
+      turned.resize(static_cast<size_t>(n * kBatchLanes));
+      kernels().of<T>().conv.transpose(g.ptr<T>() + planes.first * n, planes.step * n, turned.data(), kBatchLanes,
+                                       kBatchLanes, n);
+      dy = turned.data();
+    }
+    const int64_t* const index = call.in[1]->ptr<int64_t>() + plane * n;
+    T* const dx = call.out[0].ptr<T>() + plane * places;
+    if (!everywhere) std::memset(dx, 0, static_cast<size_t>(places * kBatchLanes) * sizeof(T));
+    for (int64_t j0 = 0; j0 < s.out[0]; ++j0)
+      for (int64_t j1 = 0; j1 < s.out[1]; ++j1)
+        for (const Run& run : runs) {
+          places_of(s, j0, j1, run, at);
+          const int64_t j = ((j0 * s.out[1] + j1) * s.out[2] + run.from) * kBatchLanes;
+          kernels().of<T>().pool.choose_places(
+              {run.to - run.from, s.stride, static_cast<int64_t>(at.size()), at.data(), dy + j, index + j, dx});
+        }
+    made(call, plane * places, (plane + kBatchLanes) * places);
+  };
+  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + (places + n) * kBatchLanes));
+  parallel_for((groups + each - 1) / each, [&](int64_t task) {
+    for (int64_t u = task * each; u < std::min(groups, (task + 1) * each); ++u) one(u);
+  });
+  return true;
 }
 
 void run_max_unpool(const OpCall& call) {
@@ -319,8 +424,14 @@ void run_max_unpool(const OpCall& call) {
 }
 void run_max_pool_backward(const OpCall& call) {
   if (call.out[0].size() == 0) return;
-  call.out[0].dtype == DType::Float32 ? put<float, true>(call) : put<double, true>(call);
+  if (call.out[0].dtype == DType::Float32)
+    call.blocked&& choose<float>(call) ? void() : put<float, true>(call);
+  else
+    call.blocked&& choose<double>(call) ? void() : put<double, true>(call);
 }
+
+unsigned max_pool_blocks(const OpCall&) { return 1 | kOutputBit | kOutputBit << 1; }
+unsigned max_pool_backward_blocks(const OpCall&) { return 1 | 2 | kOutputBit; }
 
 // ---- means ----
 
@@ -418,8 +529,9 @@ void run_avg_pool_backward(const OpCall& call) {
 
 const OpList& pool_ops() {
   static const OpList ops = {
-      {"max_pool", 1, 2, kPlain, infer_max_pool, run_max_pool},
-      {"max_pool_backward", 2, 1, kAnyTypes | kTakesEpilogue, infer_places, run_max_pool_backward},
+      {"max_pool", 1, 2, kPlain, infer_max_pool, run_max_pool, 0, nullptr, nullptr, nullptr, nullptr, max_pool_blocks},
+      {"max_pool_backward", 2, 1, kAnyTypes | kTakesEpilogue, infer_places, run_max_pool_backward, 0, nullptr, nullptr,
+       nullptr, nullptr, max_pool_backward_blocks},
       {"max_unpool", 2, 1, kAnyTypes | kChecksValues, infer_max_unpool, run_max_unpool},
       {"avg_pool", 1, 1, kPlain, infer_avg_pool, run_avg_pool},
       {"avg_pool_backward", 1, 1, kPlain, infer_avg_pool_backward, run_avg_pool_backward},

@@ -28,7 +28,7 @@ std::vector<StepText> Program::listing() const {
     for (size_t n = step->first; n < step->last; ++n) {
       const Instruction& i = instructions_[n];
       CallText call{i.op->name, {}, {}, operations(i), 0};
-      const auto describe = [&](const Operand& o) -> std::string {
+      const auto describe = [&](const Operand& o, unsigned bit = 0) -> std::string {
         if (o.slot < 0) return "none";
         const Slot& s = slots_[static_cast<size_t>(o.slot)];
         std::string where;
@@ -39,15 +39,16 @@ std::vector<StepText> Program::listing() const {
           where += " in cache";
         else
           call.bytes += o.window.size() * static_cast<int64_t>(item_size(o.window.dtype));
+        if (i.blocked & bit) where += " in blocks";
         return std::string(dtype_name(o.window.dtype)) + shape_text(o.window) + " " + where;
       };
       for (size_t k = 0; k < i.in.size(); ++k) {
         if (i.in[k].slot >= 0 && i.op->writes >> k & 1)
           call.outputs.push_back(describe(i.in[k]));
         else
-          call.inputs.push_back(describe(i.in[k]));
+          call.inputs.push_back(describe(i.in[k], 1u << k));
       }
-      for (const Operand& o : i.out) call.outputs.push_back(describe(o));
+      for (size_t k = 0; k < i.out.size(); ++k) call.outputs.push_back(describe(i.out[k], kOutputBit << k));
       text.calls.push_back(std::move(call));
     }
     all.push_back(std::move(text));

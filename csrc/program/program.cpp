@@ -16,6 +16,7 @@ Windows::Windows(const Instruction& i) {
   call.inputs = static_cast<int>(in_.size());
   call.in = in_.data();
   call.attributes = i.attributes;
+  call.blocked = i.blocked;
   for (size_t k = 0; k < i.out.size(); ++k) call.out[k] = i.out[k].window;
 }
 
@@ -168,6 +169,7 @@ void Program::finish(const Passes& passes) {
   if (passes.fuse) bring_draws_forward();
   if (passes.fuse) bring_chains_together();
   if (passes.fuse) bring_updates_together();
+  if (passes.block) lay_in_blocks();
 
   // When each temporary is first and last touched, in groups; what only passes between links of one chain needs no
   // memory.
@@ -265,6 +267,7 @@ template <class F>
 static void fill_call(CallStep& step, const Instruction& i, const F& place) {
   step.call.op = i.op;
   step.call.attributes = i.attributes;
+  step.call.blocked = i.blocked;
   for (const Operand& o : i.in) step.inputs.push_back(o.slot < 0 ? nullptr : place(o));
   step.call.inputs = static_cast<int>(step.inputs.size());
   step.call.in = step.inputs.data();

@@ -5,8 +5,8 @@
 // optimiser's state and settings, random streams, constants), or a temporary that the step itself makes. Views were
 // resolved while recording: an operand is a window on a slot.
 //
-// finish() drops calls that nobody reads, fuses others where that keeps the bits, and lays all temporaries into one
-// arena by their lifetimes. run() then allocates nothing and reads every setting, counter and stream where it lives, at
+// finish() drops calls that nobody reads, fuses others where that keeps the bits, chooses which temporaries lie in blocks
+// of the batch, and lays all of them into one arena by their lifetimes. run() then allocates nothing and reads every setting, counter and stream where it lives, at
 // that moment.
 #pragma once
 #include <cstdint>
@@ -42,6 +42,7 @@ struct Instruction {
   const Op* op;
   std::vector<Operand> in, out;
   Attributes attributes;
+  unsigned blocked = 0;  // which operands lie in blocks of the batch
 };
 
 // An instruction as a call on its windows, for the parts of an op that look at shapes alone.
@@ -59,6 +60,7 @@ struct Passes {
   bool drop_unread = true;
   bool fuse = true;
   bool share_memory = true;
+  bool block = true;
 };
 
 // For people: what one step does.
@@ -128,6 +130,7 @@ class Program {
   void bring_draws_forward();
   void bring_chains_together();
   void bring_updates_together();
+  void lay_in_blocks();
   void build_steps(bool fuse);
 
   std::vector<Slot> slots_;

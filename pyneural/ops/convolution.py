@@ -76,15 +76,16 @@ def _conv_transpose_reference(
 
 
 def _conv_weight_reference(
-    x: np.ndarray, dy: np.ndarray, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> np.ndarray:
+    x: np.ndarray, dy: np.ndarray, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int, bias: bool
+) -> tuple[np.ndarray, np.ndarray]:
     xs, gs = _grouped(x, groups, 1), _grouped(dy, groups, 1)
     w = np.zeros((groups, gs.shape[2], xs.shape[2], *kernel))
     for k, here, there in _taps(kernel, x.shape[2:], dy.shape[2:], stride, padding, dilation):
         a, b = xs[there], gs[here]
         places = math.prod(a.shape[3:])
         w[k] = np.einsum("ngcp,ngop->goc", a.reshape(*a.shape[:3], places), b.reshape(*b.shape[:3], places))
-    return w.reshape(dy.shape[1], *w.shape[2:]).astype(x.dtype)
+    sums = gs.reshape(dy.shape).sum((0, *range(2, dy.ndim))) if bias else np.zeros(0)
+    return w.reshape(dy.shape[1], *w.shape[2:]).astype(x.dtype), sums.astype(x.dtype)
 
 
 # ---- samples: (batch, in channels, out channels, groups), in sizes, kernel, stride, padding, dilation ----
@@ -133,10 +134,10 @@ def _samples(make: Any, transposed: bool) -> list[tuple]:
 
 def _weight_samples(make: Any) -> list[tuple]:
     samples = []
-    for (n, a, b, groups), large, kernel, *rest in _GEOMETRIES:
+    for i, ((n, a, b, groups), large, kernel, *rest) in enumerate(_GEOMETRIES):
         x = make(n, a, *large, low=-1.0, high=1.0)
         dy = make(n, b, *_sizes(large, kernel, *rest), low=-1.0, high=1.0)
-        samples.append((x, dy, kernel, *rest, groups))
+        samples.append((x, dy, kernel, *rest, groups, i % 3 > 0))
     return samples
 
 
@@ -159,10 +160,9 @@ _conv: Any = op(
         "x": lambda g, weight, x_shape, stride, padding, dilation, groups: _conv_transpose(
             g, weight, None, x_shape[2:], stride, padding, dilation, groups
         ),
-        "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: _conv_weight(
-            x, g, weight_shape[2:], stride, padding, dilation, groups
+        "weight bias": lambda g, x, weight_shape, bias_shape, stride, padding, dilation, groups: _conv_weight(
+            x, g, weight_shape[2:], stride, padding, dilation, groups, bias_shape is not None
         ),
-        "bias": lambda g: _sum_to_bias(g),
     },
     formula={"x": r"W^{T} \star g", "weight": r"x \star g", "bias": r"\sum_{n,o} g_{n,o}"},
     samples=lambda make: _samples(make, False),
@@ -187,8 +187,8 @@ _conv_transpose: Any = op(
             g, weight, None, x_shape[2:], stride, padding, dilation, groups
         ),
         "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: _conv_weight(
-            g, x, weight_shape[2:], stride, padding, dilation, groups
-        ),
+            g, x, weight_shape[2:], stride, padding, dilation, groups, False
+        )[0],
         "bias": lambda g: _sum_to_bias(g),
     },
     formula={"x": r"W \star g", "weight": r"g \star x", "bias": r"\sum_{n,i} g_{n,i}"},
@@ -202,25 +202,26 @@ _conv_transpose: Any = op(
     tolerance=128,
 )  # fmt: skip
 
-#: ``conv_weight(x, dy, kernel_size, ...)``: the adjoint of ``conv`` in its weight.
+#: ``conv_weight(x, dy, kernel_size, ..., groups, bias)``: the adjoint of ``conv`` in its weight and, if ``bias``, in its
+#: bias: the sums of dy's channels, else an empty tensor.
 _conv_weight: Any = op(
     "conv_weight",
     "x dy",
-    attributes="kernel_size stride padding dilation groups",
+    attributes="kernel_size stride padding dilation groups bias",
     reference=_conv_weight_reference,
     gradient={
-        "x": lambda g, dy, x_shape, stride, padding, dilation, groups: _conv_transpose(
-            dy, g, None, x_shape[2:], stride, padding, dilation, groups
+        "x": lambda g0, dy, x_shape, stride, padding, dilation, groups: _conv_transpose(
+            dy, g0, None, x_shape[2:], stride, padding, dilation, groups
         ),
-        "dy": lambda g, x, dy_shape, stride, padding, dilation, groups: _conv(
-            x, g, None, dy_shape[2:], stride, padding, dilation, groups
+        "dy": lambda g0, x, dy_shape, stride, padding, dilation, groups, bias, g1=None: _conv(
+            x, g0, g1 if bias else None, dy_shape[2:], stride, padding, dilation, groups
         ),
     },
-    formula={"x": r"g^{T} \star \dot{y}", "dy": r"g \star x"},
+    formula={"x": r"g^{T} \star \dot{y}", "dy": r"g \star x + g_b"},
     samples=_weight_samples,
     errors=lambda make: [
-        ((make(2, 3, 5, 5), make(3, 4, 3, 3), (3, 3), *_ONES), ValueError, "differ in the batch dimension"),
-        ((make(2, 3, 5), make(2, 4, 3), (3,), (1,), (0,), (1,), 2), ValueError, "groups is 2 but does not divide"),
+        ((make(2, 3, 5, 5), make(3, 4, 3, 3), (3, 3), *_ONES, True), ValueError, "differ in the batch dimension"),
+        ((make(2, 3, 5), make(2, 4, 3), (3,), (1,), (0,), (1,), 2, False), ValueError, "groups is 2 but does not divide"),
     ],
     tolerance=128,
 )  # fmt: skip

@@ -137,16 +137,13 @@ _MEANS = (
 )
 
 
-def _places(make: Any, repeated: bool) -> list[tuple]:
+def _places(make: Any) -> list[tuple]:
     samples = []
     for n, c, small, large in ((2, 3, (2, 3), (5, 4)), (1, 2, (3,), (7,)), (2, 1, (1, 2, 2), (2, 3, 2)), (0, 2, (2,), (5,)),
                                (3, 7, (20, 20), (40, 40))):  # fmt: skip
         count, places = math.prod(small), math.prod(large)
-        if repeated:
-            indices = make.integers(0, places, (n, c, count))
-        else:
-            rows = [make.rng.permutation(places)[:count] for _ in range(n * c)]
-            indices = np.array(rows, np.int64).reshape(n, c, count)
+        rows = [make.rng.permutation(places)[:count] for _ in range(n * c)]
+        indices = np.array(rows, np.int64).reshape(n, c, count)
         samples.append((make(n, c, *small), indices.reshape(n, c, *small), large))
     return samples
 
@@ -173,7 +170,11 @@ _max_pool: Any = op(
     "x",
     attributes="size kernel_size stride padding dilation",
     reference=_max_reference,
-    gradient={"x": lambda g0, y1, x_shape: _max_pool_backward(g0, y1, x_shape[2:])},
+    gradient={
+        "x": lambda g0, y1, x_shape, kernel_size, stride, padding, dilation: _max_pool_backward(
+            g0, y1, x_shape[2:], kernel_size, stride, padding, dilation
+        )
+    },
     formula={"x": r"g \text{ at the place of each maximum}"},
     samples=lambda make: [(make.distinct(*shape), *rest) for shape, *rest in _MAXIMA],
     errors=lambda make: [
@@ -184,16 +185,20 @@ _max_pool: Any = op(
     ],
 )
 
-#: ``max_pool_backward(x, indices, size)``: zeros of the spatial sizes with x's elements added at the places of indices.
+#: ``max_pool_backward(x, indices, size, kernel_size, stride, padding, dilation)``: zeros of the spatial sizes with x's
+#: elements added at the places of indices, each in the window of its element.
 _max_pool_backward: Any = op(
     "max_pool_backward",
     "x indices",
-    attributes="size",
-    reference=lambda x, indices, size: _scatter_reference(x, indices, size, True),
+    attributes="size kernel_size stride padding dilation",
+    reference=lambda x, indices, size, *windows: _scatter_reference(x, indices, size, True),
     gradient={"x": lambda g, indices: _at(g, indices)},
     formula={"x": r"g \text{ at the indices}"},
-    samples=lambda make: _places(make, True),
-    errors=_place_errors,
+    samples=lambda make: [
+        (make(*shape[:2], *size), _max_reference(make.distinct(*shape), size, *windows)[1], shape[2:], *windows)
+        for shape, size, *windows in _MAXIMA
+    ],
+    errors=lambda make: [((*given, (1,), (1,), (0,), (1,)), *rest) for given, *rest in _place_errors(make)],
 )
 
 _max_unpool: Any = op(
@@ -203,7 +208,7 @@ _max_unpool: Any = op(
     reference=lambda x, indices, size: _scatter_reference(x, indices, size, False),
     gradient={"x": lambda g, indices: _at(g, indices)},
     formula={"x": r"g \text{ at the indices}"},
-    samples=lambda make: _places(make, False),
+    samples=_places,
     errors=lambda make: [
         *_place_errors(make),
         ((make(1, 1, 2), np.array([[[0, 9]]]), (9,)), IndexError, "index 9 is out of range"),

@@ -201,6 +201,27 @@ void lane_product(const LaneProduct<T>& whole) {
 }
 
 template <class T>
+void sum_lanes(int64_t rows, int64_t n, const T* a, int64_t a_row, T* sums) {
+  constexpr int kTogether = 4;  // chains, which else would wait for themselves
+  for (int64_t lane = 0; lane < kBatchLanes; lane += kLanes<T>)
+    for (int64_t r = 0; r < rows; r += kTogether) {
+      const T* from[kTogether];
+      V<T> sum[kTogether];
+#pragma GCC unroll 4
+      for (int k = 0; k < kTogether; ++k) {  // the last row stands in for those behind it
+        const int64_t row = smaller(r + k, rows - 1);
+        from[k] = a + row * a_row + lane;
+        sum[k] = load<T>(sums + row * kBatchLanes + lane);
+      }
+      for (int64_t i = 0; i < n * kBatchLanes; i += kBatchLanes)
+#pragma GCC unroll 4
+        for (int k = 0; k < kTogether; ++k) sum[k] += load<T>(from[k] + i);
+#pragma GCC unroll 4
+      for (int k = 0; k < kTogether; ++k) store<T>(sums + smaller(r + k, rows - 1) * kBatchLanes + lane, sum[k]);
+    }
+}
+
+template <class T>
 inline void store_some(T* p, V<T> v, int64_t n) {
   if (n >= kLanes<T>)
     store<T>(p, v);
@@ -324,9 +345,16 @@ bool finite(int64_t n, const T* x) {
 
 template <class T>
 ConvKernels<T> table() {
-  return {kLanes<T>,     &product<T>,   &lane_product<T>,
-          &add_lanes<T>, &add_parts<T>, &matmul::transpose<T, kLanes<T>, false>,
-          &take<T>,      &put<T>,       &finite<T>};
+  return {kLanes<T>,
+          &product<T>,
+          &lane_product<T>,
+          &sum_lanes<T>,
+          &add_lanes<T>,
+          &add_parts<T>,
+          &matmul::transpose<T, kLanes<T>, false>,
+          &take<T>,
+          &put<T>,
+          &finite<T>};
 }
 
 }  // namespace conv

@@ -1,0 +1,151 @@
+"""Blocks of the batch: a program keeps what passes between convolutions and pooling in them, with the same bits."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from capturing import eager_and_compiled
+
+import pyneural as pn
+import pyneural.functional as F
+from pyneural import nn, optim
+
+
+def operands(compiled, op):
+    """For each call of an op whether each operand lies in blocks, inputs first."""
+    (program,) = [p.program for p in compiled.programs]
+    calls = [call for step in program.listing() for call in step["calls"] if call["op"] == op]
+    return [[text.endswith("in blocks") for text in (*call["inputs"], *call["outputs"])] for call in calls]
+
+
+def training(make, dtype=np.float32, shape=(32, 3, 14, 15), **passes):
+    rng = np.random.default_rng(4)
+
+    def world():
+        model = make()
+        if dtype == np.float64:
+            model.double()
+        optimizer = optim.Adam(model.parameters(), lr=1e-2)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x).flatten(1), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return SimpleNamespace(step=step, state=lambda: list(model.parameters()))
+
+    inputs = [(rng.normal(size=shape).astype(dtype), rng.integers(0, 2, shape[0])) for _ in range(4)]
+    return eager_and_compiled(world, inputs, **passes)
+
+
+MODELS = {
+    "lenet": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 7, 3), nn.Tanh(), nn.MaxPool2d(2)
+    ),
+    "padded": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 5, stride=2, padding=2, groups=2), nn.Sigmoid(),
+        nn.Conv2d(6, 2, 3)
+    ),
+    "transposed": lambda: nn.Sequential(
+        nn.Conv2d(3, 5, 3, stride=2), nn.ConvTranspose2d(5, 4, 4, stride=3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1)
+    ),
+    "overlapping windows": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 1, padding=1), nn.Conv2d(4, 3, 3), nn.MaxPool2d(3, 2)
+    ),
+    "windows with gaps": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, 3), nn.Conv2d(4, 3, 2), nn.AdaptiveMaxPool2d(2)
+    ),
+    "spread windows": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, 4, dilation=3), nn.Conv2d(4, 3, 2)),
+    "with norms": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 2), nn.AvgPool2d(2)
+    ),
+    "frozen": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.MaxPool2d(2), nn.Conv2d(4, 3, 2).requires_grad_(False)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", MODELS)
+def test_same_bits(name, dtype):
+    compiled = training(MODELS[name], dtype)
+    assert any(any(where) for op in ("conv", "max_pool") for where in operands(compiled, op))
+
+
+@pytest.mark.parametrize("shape", [(32, 3, 40), (16, 3, 6, 7, 8)])
+def test_same_bits_in_one_and_three_dimensions(shape):
+    d = len(shape) - 2
+    conv, pool = getattr(nn, f"Conv{d}d"), getattr(nn, f"MaxPool{d}d")
+    compiled = training(lambda: nn.Sequential(conv(3, 4, 3, padding=1), nn.ReLU(), pool(2), conv(4, 3, 2)), shape=shape)
+    assert operands(compiled, "max_pool") == [[True, True, True]]
+
+
+def test_what_lies_in_blocks():
+    compiled = training(MODELS["lenet"])
+    # The images are the caller's; the last maxima go to a loss in their usual order, and their gradient comes from it.
+    assert operands(compiled, "conv") == [[False, False, False, True], [True, False, False, True]]
+    assert operands(compiled, "max_pool") == [[True, True, True], [True, False, True]]
+    assert operands(compiled, "max_pool_backward") == [[False, True, True], [True, True, True]]
+    assert operands(compiled, "conv_transpose") == [[True, False, False, True]]
+    assert operands(compiled, "conv_weight") == [[True, True, False, False], [False, True, False, False]]
+    assert operands(compiled, "relu_backward") == [[True, True, True]]
+
+
+def test_nothing_lies_in_blocks():
+    for compiled in (
+        training(MODELS["lenet"], block=False),
+        training(MODELS["lenet"], shape=(15, 3, 14, 15)),  # less than a block
+        training(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU()), shape=(32, 3, 4)),
+    ):
+        for op in ("conv", "max_pool", "conv_weight", "relu"):
+            assert not any(any(where) for where in operands(compiled, op))
+
+
+def test_what_leaves_the_step_does_not():
+    layer = nn.Conv2d(3, 4, 3)
+
+    def make():
+        def step(x):
+            y = layer(x)
+            z, places = F.max_pool2d(y, 2, return_indices=True)
+            return F.relu(y), layer(z[:, :3]), places
+
+        return SimpleNamespace(step=step, state=lambda: list(layer.parameters()))
+
+    rng = np.random.default_rng(0)
+    compiled = eager_and_compiled(make, [(rng.normal(size=(16, 3, 8, 9)).astype(np.float32),) for _ in range(3)])
+    # relu's result is handed out, and so is not in blocks; hence neither is what it reads, place by place.
+    assert operands(compiled, "max_pool") == [[False, False, False]]
+
+
+def test_sums_that_are_not_finite():
+    """The gradient of the weight is then made anew, from operands in their usual order."""
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1))
+
+    def make():
+        def step(x, scale):
+            layers.zero_grad()
+            (layers(x) * scale).sum().backward()
+            return [p.grad for p in layers.parameters()]
+
+        return SimpleNamespace(step=step, state=lambda: [])
+
+    x = np.random.default_rng(0).normal(size=(16, 3, 6, 5)).astype(np.float32)
+    scale = np.ones((16, 2, 6, 5), np.float32)
+    scale[3, 1, 0, 0] = np.inf
+    compiled = eager_and_compiled(make, [(x, scale)] * 3)
+    assert any(where[0] for where in operands(compiled, "conv_weight"))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_same_bits_for_any_number_of_threads(threads):
+    before = pn.get_num_threads()
+    pn.set_num_threads(threads)
+    try:
+        training(MODELS["lenet"])
+    finally:
+        pn.set_num_threads(before)
