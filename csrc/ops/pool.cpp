@@ -227,7 +227,7 @@ void max_pool(const OpCall& call, const PoolShape& s) {
   const PoolKernels<T>& kernel = kernels().of<T>().pool;
   const bool x_blocked = (call.blocked & 1) != 0, y_blocked = (call.blocked & kOutputBit) != 0;
   const bool index_blocked = (call.blocked & kOutputBit << 1) != 0;
-  if (in_squares(s) && !x_blocked)
+  if (in_squares(s) && !call.blocked)
     return for_planes(s, [&](int64_t plane) {
       const int64_t to = plane * s.out_size();
       kernel.max_of_squares({s.out[1], s.out[2], x.ptr<T>() + plane * s.in_size(), s.in[2], call.out[0].ptr<T>() + to,

@@ -39,19 +39,20 @@ void Program::lay_in_blocks() {
     }
   }
   if (!any) return;
-  // One that may not keeps those beside it in a chain from it, and so on.
+  // One that may not keeps those beside it in a chain from it, and so on. Indices alone are not worth it.
   for (bool changed = true; changed;) {
     changed = false;
     for (const Instruction& i : instructions_) {
-      if (!one_order(i)) continue;
-      bool all = true, some = false;
+      bool all = true, some = false, numbers = false;
       for (size_t k = 0; k < i.in.size() + i.out.size(); ++k) {
         const Operand& o = operand_of(i, k);
         if (o.slot < 0 || o.window.size() == 1) continue;
-        const bool it = may[static_cast<size_t>(o.slot)] && o.window.same_shape(i.out[0].window);
-        all = all && it, some = some || may[static_cast<size_t>(o.slot)];
+        const bool it = may[static_cast<size_t>(o.slot)];
+        all = all && it && o.window.same_shape(i.out[0].window);
+        some = some || it;
+        numbers = numbers || (it && is_float(o.window.dtype));
       }
-      if (all || !some) continue;
+      if (!some || (one_order(i) ? all : numbers)) continue;
       for (size_t k = 0; k < i.in.size() + i.out.size(); ++k)
         if (const Operand& o = operand_of(i, k); o.slot >= 0) may[static_cast<size_t>(o.slot)] = false;
       changed = true;

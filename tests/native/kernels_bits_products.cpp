@@ -107,6 +107,12 @@ void convolution(const ConvKernels<T>& k) {
     }
     expect("conv lanes", kType<T>, sums.get(), wanted.get(), sums.size());
     lanes.add(sums.get(), sums.size());
+    const Data<T> in_order = moderate<T>(rows * kBatchLanes), wanted_sums = in_order;
+    k.sum_lanes(rows, columns, a.get(), 29, in_order.get());
+    for (int64_t i = 0; i < rows * kBatchLanes; ++i)
+      for (int64_t t = 0; t < columns; ++t)
+        wanted_sums[i] += a[i / kBatchLanes * 29 + t * kBatchLanes + i % kBatchLanes];
+    expect("conv sums of lanes", kType<T>, in_order.get(), wanted_sums.get(), in_order.size());
     Data<T> folded(n);
     k.add_lanes(n, sums.get(), folded.get());
     for (int64_t i = 0; i < n; ++i) {

@@ -209,7 +209,7 @@ template <class T>
 void pooling(const PoolKernels<T>& k) {
   using Place = typename PoolPlace<T>::type;
   Hash hash;
-  for (int64_t lanes = 1; lanes <= kPoolLanes; lanes += 3)
+  for (int64_t lanes = 1; lanes <= kBatchLanes; lanes += 3)
     for (int64_t n = 1; n < 300; n += n < 5 ? 1 : 97) {
       const int64_t stride = n % 3 + 1;
       const Data<T> x = mixed<T>((n * stride + 101) * lanes);
@@ -218,7 +218,7 @@ void pooling(const PoolKernels<T>& k) {
       Data<Place> place(n * lanes);
       Data<int64_t> index(n * lanes);
       k.max_of_taps({n, stride, lanes, 6, tap, at, x.get(), y.get(), place.get()});
-      k.spread_places(n, lanes, place.get(), index.get(), n);
+      k.spread_places(n, lanes, place.get(), index.get(), n, 1);
       for (int64_t i = 0; i < n * lanes; ++i) {
         const int64_t j = i / lanes, l = i % lanes;
         int best = 0;
@@ -230,8 +230,27 @@ void pooling(const PoolKernels<T>& k) {
       }
       hash.add(y.get(), y.size());
       hash.add(index.get(), index.size());
+      k.spread_places(n, lanes, place.get(), index.get(), 1, lanes);
+      for (int64_t i = 0; i < n * lanes; ++i)
+        if (index[i] != place[i]) wrong("places in blocks", kType<T>, i, double(index[i]), double(place[i]));
     }
   hash.print("max of taps", kType<T>);
+  for (const int64_t stride : {4, 5}) {
+    constexpr int64_t kPositions = 37, kPlaces = kPositions * 5;
+    const int64_t at[] = {0, 1, 3};
+    const Data<T> dy = mixed<T>(kPositions * kBatchLanes);
+    Data<int64_t> index(kPositions * kBatchLanes);
+    Data<T> dx(kPlaces * kBatchLanes);
+    for (int64_t i = 0; i < kPositions * kBatchLanes; ++i) index[i] = i / kBatchLanes * stride + i % 5;
+    for (int64_t i = 0; i < kPlaces * kBatchLanes; ++i) dx[i] = T(7);
+    k.choose_places({kPositions, stride, 3, at, dy.get(), index.get(), dx.get()});
+    for (int64_t i = 0; i < kPositions * stride * kBatchLanes; ++i) {
+      const int64_t place = i / kBatchLanes, j = place / stride, l = i % kBatchLanes, tap = place % stride;
+      const bool seen = tap == 0 || tap == 1 || tap == 3;
+      const T wanted = !seen ? T(7) : index[j * kBatchLanes + l] == place ? dy[j * kBatchLanes + l] : T(0);
+      if (!same(dx[i], wanted)) wrong("chosen places", kType<T>, i, double(dx[i]), double(wanted));
+    }
+  }
 }
 
 template <class T>

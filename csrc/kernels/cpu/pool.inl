@@ -15,19 +15,19 @@ struct Wide {
 
 // The lanes of output row j from l on, a vector of them or one; without branches, because which of random numbers is
 // larger cannot be foretold.
-template <class T, class Value, class Where>
+template <class T, class Value, class Loose, class Where>
 inline void max_at(const MaxOfTaps<T>& s, int64_t j, int64_t l) {
   const T* const x = s.x + j * s.stride * s.lanes + l;
-  const auto value_at = [&](int64_t t) { return *reinterpret_cast<const Value*>(x + s.tap[t] * s.lanes); };
-  auto best = value_at(0) + 0;
+  const auto value_at = [&](int64_t t) -> Value { return *reinterpret_cast<const Loose*>(x + s.tap[t] * s.lanes); };
+  Value best = value_at(0);
   Where where = Where{} + static_cast<Place<T>>(s.at[0]);
   for (int64_t t = 1; t < s.taps; ++t) {
-    const auto v = value_at(t) + 0;
+    const Value v = value_at(t);
     const auto take = (v > best) | (v != v);
     best = take ? v : best;
     where = take ? Where{} + static_cast<Place<T>>(s.at[t]) : where;
   }
-  *reinterpret_cast<Value*>(s.y + j * s.lanes + l) = best;
+  *reinterpret_cast<Loose*>(s.y + j * s.lanes + l) = best;
   Place<T>* const place = s.place + j * s.lanes + l;
   where += static_cast<Place<T>>(j * s.stride);
   __builtin_memcpy(place, &where, sizeof where);
@@ -38,8 +38,8 @@ void max_of_taps(const MaxOfTaps<T>& s) {
   constexpr int L = matmul::kLanes<T>;
   for (int64_t j = 0; j < s.n; ++j) {
     int64_t l = 0;
-    for (; l + L <= s.lanes; l += L) max_at<T, typename matmul::Vector<T, L>::loose, Places<T>>(s, j, l);
-    for (; l < s.lanes; ++l) max_at<T, T, Place<T>>(s, j, l);
+    for (; l + L <= s.lanes; l += L) max_at<T, matmul::V<T>, typename matmul::Vector<T, L>::loose, Places<T>>(s, j, l);
+    for (; l < s.lanes; ++l) max_at<T, T, T, Place<T>>(s, j, l);
   }
 }
 
