@@ -5,9 +5,9 @@
 // optimiser's state and settings, random streams, constants), or a temporary that the step itself makes. Views were
 // resolved while recording: an operand is a window on a slot.
 //
-// finish() drops calls that nobody reads, fuses others where that keeps the bits, chooses which temporaries lie in blocks
-// of the batch, and lays all of them into one arena by their lifetimes. run() then allocates nothing and reads every setting, counter and stream where it lives, at
-// that moment.
+// finish() drops calls that nobody reads, fuses others where that keeps the bits, chooses which temporaries lie in
+// blocks of the batch, and lays all of them into one arena by their lifetimes. run() then allocates nothing and reads
+// every setting, counter and stream where it lives, at that moment.
 #pragma once
 #include <cstdint>
 #include <deque>
