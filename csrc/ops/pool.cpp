@@ -361,14 +361,16 @@ void put(const OpCall& call) {
         T& to = y[l * t.lane + place * t.place];
         to = Add ? to + from[l * f.lane] : from[l * f.lane];
       }
-    for (int64_t l = 0; l < (t.place == 1 ? lanes : 1); ++l) {
+    for (int64_t l = 0; l < (t.place == 1 ? lanes : 1) && lanes > 1; ++l) {
       const int64_t low = t.start + l * t.lane;
       made(call, low, low + dense);
     }
   };
   const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + (places + n) * lanes)), groups = s.planes / lanes;
   parallel_for((groups + each - 1) / each, [&](int64_t task) {
-    for (int64_t u = task * each; u < std::min(groups, (task + 1) * each); ++u) one(u * lanes);
+    const int64_t first = task * each, last = std::min(groups, first + each);
+    for (int64_t u = first; u < last; ++u) one(u * lanes);
+    if (lanes == 1) made(call, first * places, last * places);
   });
 }
 
@@ -422,12 +424,13 @@ void run_max_unpool(const OpCall& call) {
   if (call.out[0].size() == 0) return;
   call.out[0].dtype == DType::Float32 ? put<float, false>(call) : put<double, false>(call);
 }
+template <class T>
+void max_pool_backward(const OpCall& call) {
+  if (!call.blocked || !choose<T>(call)) put<T, true>(call);
+}
 void run_max_pool_backward(const OpCall& call) {
   if (call.out[0].size() == 0) return;
-  if (call.out[0].dtype == DType::Float32)
-    call.blocked&& choose<float>(call) ? void() : put<float, true>(call);
-  else
-    call.blocked&& choose<double>(call) ? void() : put<double, true>(call);
+  call.out[0].dtype == DType::Float32 ? max_pool_backward<float>(call) : max_pool_backward<double>(call);
 }
 
 unsigned max_pool_blocks(const OpCall&) { return 1 | kOutputBit | kOutputBit << 1; }
