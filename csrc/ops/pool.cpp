@@ -354,14 +354,18 @@ void put(const OpCall& call) {
     const int64_t dense = t.place == 1 ? places : places * lanes;
     for (int64_t l = 0; l < (t.place == 1 ? lanes : 1); ++l)
       std::memset(y + l * t.lane, 0, static_cast<size_t>(dense) * sizeof(T));
+    const auto to = [&](T* place, T value) { *place = Add ? *place + value : value; };
+    // A replayed call's indices were not checked.
+    if (lanes == 1) {
+      for (int64_t j = 0; j < n; ++j)
+        if (at[j] >= 0 && at[j] < places) to(y + at[j], from[j]);
+      return;
+    }
     for (int64_t j = 0; j < n; ++j, from += f.place, at += i.place)
-      for (int64_t l = 0; l < lanes; ++l) {
-        const int64_t place = at[l * i.lane];
-        if (place < 0 || place >= places) continue;  // a replayed call's indices were not checked
-        T& to = y[l * t.lane + place * t.place];
-        to = Add ? to + from[l * f.lane] : from[l * f.lane];
-      }
-    for (int64_t l = 0; l < (t.place == 1 ? lanes : 1) && lanes > 1; ++l) {
+      for (int64_t l = 0; l < lanes; ++l)
+        if (const int64_t place = at[l * i.lane]; place >= 0 && place < places)
+          to(y + l * t.lane + place * t.place, from[l * f.lane]);
+    for (int64_t l = 0; l < (t.place == 1 ? lanes : 1); ++l) {
       const int64_t low = t.start + l * t.lane;
       made(call, low, low + dense);
     }
