@@ -120,12 +120,17 @@ void describe(Array& out, const Array& x, DType type, int spatial, const int64_t
   out.describe(type, spatial + 2, shape);
 }
 
-// Calls f(plane) for every plane, several to a task.
+// Calls f(first, last) on ranges of [0, units), each about a task's work; a unit reads and writes so many elements.
+template <class F>
+void in_tasks(int64_t units, int64_t elements, const F& f) {
+  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + elements));
+  parallel_for((units + each - 1) / each, [&](int64_t task) { f(task * each, std::min(units, (task + 1) * each)); });
+}
+
+// Calls f(plane) for every plane.
 template <class F>
 void for_planes(const PoolShape& s, const F& f) {
-  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + s.in_size() + s.out_size()));
-  parallel_for((s.planes + each - 1) / each, [&](int64_t task) {
-    const int64_t first = task * each, last = std::min(s.planes, first + each);
+  in_tasks(s.planes, s.in_size() + s.out_size(), [&](int64_t first, int64_t last) {
     for (int64_t p = first; p < last; ++p) f(p);
   });
 }
@@ -145,11 +150,12 @@ struct Lanes {
   }
 };
 
-PoolShape max_pool_shape(const OpCall& call) {
+// Of max_pool, or of its gradient, whose first input has the shape of the maxima.
+PoolShape max_pool_shape(const OpCall& call, bool backward = false) {
   PoolShape s = read_shape(call);
-  copy_sizes(*call.in[0], s.spatial, s.in);
+  copy_sizes(*call.in[0], s.spatial, backward ? s.out : s.in);
   AttributeReader attributes(call.attributes);
-  read_sizes(call, attributes, s.spatial, s.out);
+  read_sizes(call, attributes, s.spatial, backward ? s.in : s.out);
   read_windows(call, attributes, true, s);
   return s;
 }
@@ -257,7 +263,6 @@ void max_pool(const OpCall& call, const PoolShape& s) {
   const int64_t span = span_of(band), bands = (s.out[1] + band - 1) / band;
   const int64_t in_size = s.in_size(), out_size = s.out_size(), slice = span * s.in[2], plane_size = s.in[1] * s.in[2];
   const int64_t units = (s.planes + kBatchLanes - 1) / kBatchLanes * s.out[0] * bands;
-  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + deepest * slice * kBatchLanes));
   const auto unit = [&](int64_t u) {
     static thread_local std::vector<T> turned, maxima;
     static thread_local std::vector<Place> places;
@@ -298,8 +303,8 @@ void max_pool(const OpCall& call, const PoolShape& s) {
     else
       kernel.spread_places(made, lanes, places.data(), index + to, planes.step * out_size, 1);
   };
-  parallel_for((units + each - 1) / each, [&](int64_t task) {
-    for (int64_t u = task * each; u < std::min(units, (task + 1) * each); ++u) unit(u);
+  in_tasks(units, deepest * slice * kBatchLanes, [&](int64_t first, int64_t last) {
+    for (int64_t u = first; u < last; ++u) unit(u);
   });
 }
 
@@ -370,9 +375,7 @@ void put(const OpCall& call) {
       made(call, low, low + dense);
     }
   };
-  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + (places + n) * lanes)), groups = s.planes / lanes;
-  parallel_for((groups + each - 1) / each, [&](int64_t task) {
-    const int64_t first = task * each, last = std::min(groups, first + each);
+  in_tasks(s.planes / lanes, (places + n) * lanes, [&](int64_t first, int64_t last) {
     for (int64_t u = first; u < last; ++u) one(u * lanes);
     if (lanes == 1) made(call, first * places, last * places);
   });
@@ -382,16 +385,12 @@ void put(const OpCall& call) {
 // index. The maxima's own gradient may lie in blocks or not. False if that is not how things lie.
 template <class T>
 bool choose(const OpCall& call) {
-  PoolShape s = read_shape(call);
-  copy_sizes(*call.in[0], s.spatial, s.out);
-  AttributeReader attributes(call.attributes);
-  read_sizes(call, attributes, s.spatial, s.in);
-  read_windows(call, attributes, true, s);
+  const PoolShape s = max_pool_shape(call, true);
   bool everywhere;
   if ((call.blocked & 2) == 0 || (call.blocked & kOutputBit) == 0 || !apart(s, &everywhere)) return false;
   const std::vector<Run> runs = runs_of(s);
   const Array g = as_contiguous(*call.in[0]);
-  const int64_t places = s.in_size(), n = s.out_size(), groups = s.planes / kBatchLanes;
+  const int64_t places = s.in_size(), n = s.out_size();
   const auto one = [&](int64_t group) {
     static thread_local std::vector<T> turned;
     static thread_local std::vector<int64_t> at;
@@ -417,9 +416,8 @@ bool choose(const OpCall& call) {
         }
     made(call, plane * places, (plane + kBatchLanes) * places);
   };
-  const int64_t each = std::max<int64_t>(1, kTaskWork / (1 + (places + n) * kBatchLanes));
-  parallel_for((groups + each - 1) / each, [&](int64_t task) {
-    for (int64_t u = task * each; u < std::min(groups, (task + 1) * each); ++u) one(u);
+  in_tasks(s.planes / kBatchLanes, (places + n) * kBatchLanes, [&](int64_t first, int64_t last) {
+    for (int64_t group = first; group < last; ++group) one(group);
   });
   return true;
 }
