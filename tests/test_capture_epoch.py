@@ -94,6 +94,27 @@ def test_bytes_through_a_table_and_labels():
     assert_same(bits(list(model.parameters())), bits(list(other.parameters())))
 
 
+@pytest.mark.parametrize("width", [1, 20, 784, 2100])  # 2100: rows too long to be asked for ahead
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_rows_of_any_width_by_any_number_of_threads(width, as_bytes):
+    x = RNG.integers(0, 256, (300, width)).astype(np.uint8)
+    table = np.linspace(-1, 1, 256, dtype=np.float32)
+    x, scaled = (x if as_bytes else table[x]), table[x]
+    order = RNG.permutation(np.repeat(np.arange(300), 2))
+    weights = pn.tensor(RNG.normal(size=(64, width)).astype(np.float32))
+    before = pn.get_num_threads()
+    for threads in (1, 3):
+        pn.set_num_threads(threads)
+        try:
+            c = pn.compile(lambda rows: (rows * weights[: len(rows)]).sum())
+            found = c.epoch(x, batch_size=64, order=order, tables=[table if as_bytes else None])
+        finally:
+            pn.set_num_threads(before)
+        assert c.programs[0].replays >= 7
+        batches = (scaled[order[k : k + 64]] for k in range(0, 600, 64))
+        assert found.tolist() == [(pn.tensor(b) * weights[: len(b)]).sum().item() for b in batches]
+
+
 def test_progress_may_stop_it_at_a_step():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6400, 256)).astype(np.float32)

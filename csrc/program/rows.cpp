@@ -1,13 +1,19 @@
 #include "program/rows.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "core/scratch.h"
 #include "core/threads.h"
 
 namespace pn {
 namespace {
 
-constexpr int64_t kTaskBytes = int64_t{1} << 16;
+constexpr int64_t kSerialBytes = int64_t{1} << 16;  // that one thread takes alone
+constexpr int64_t kTasks = 8;                       // for every kTasksBytes: equal shares for some threads
+constexpr int64_t kTasksBytes = int64_t{1} << 19;
+constexpr int64_t kAheadBytes = int64_t{1} << 13;  // that are asked for before they are read
+constexpr int64_t kLine = 64;
 
 template <class T>
 void look_up(int64_t n, const uint8_t* from, const T* table, T* to) {
@@ -22,6 +28,7 @@ RowTaker::RowTaker(const Array& from, const void* table, const Array& to)
   width_ = n_ > 0 ? to.size() / n_ : 0;
   from_row_ = width_ * static_cast<int64_t>(item_size(from.dtype));
   to_row_ = width_ * static_cast<int64_t>(item_size(to.dtype));
+  ahead_ = kAheadBytes / std::max<int64_t>(1, from_row_);
 }
 
 void RowTaker::one(const char* source, char* target) const {
@@ -38,15 +45,23 @@ void RowTaker::one(const char* source, char* target) const {
 }
 
 void RowTaker::take(const int64_t* rows) const {
-  const auto some = [&](int64_t low, int64_t high) {
-    for (int64_t i = low; i < high; ++i) one(from_ + rows[i] * from_row_, to_ + i * to_row_);
+  // Rows lie anywhere, where no hardware looks ahead of itself; long ones (ahead_ is 0) it reads well on its own.
+  const auto ask = [&](int64_t i) {
+    const char* const row = from_ + rows[i] * from_row_;
+    for (int64_t at = 0; at < from_row_; at += kLine) __builtin_prefetch(row + at);
+    __builtin_prefetch(row + from_row_ - 1);
   };
-  if (n_ * to_row_ <= kTaskBytes) return some(0, n_);
-  const int64_t together = 1 + kTaskBytes / (to_row_ + 1);
-  parallel_for((n_ + together - 1) / together, [&](int64_t t) {
-    const int64_t low = t * together;
-    some(low, low + together < n_ ? low + together : n_);
-  });
+  const auto some = [&](int64_t low, int64_t high) {
+    for (int64_t i = low + 1; i < std::min(low + ahead_, high); ++i) ask(i);
+    for (int64_t i = low; i < high; ++i) {
+      if (ahead_ > 0 && i + ahead_ < high) ask(i + ahead_);
+      one(from_ + rows[i] * from_row_, to_ + i * to_row_);
+    }
+  };
+  const int64_t bytes = n_ * to_row_;
+  if (bytes <= kSerialBytes) return some(0, n_);
+  const int64_t tasks = std::min(n_, kTasks * pieces_of(bytes, kTasksBytes));
+  parallel_for(tasks, [&](int64_t t) { some(n_ * t / tasks, n_ * (t + 1) / tasks); });
 }
 
 }  // namespace pn

@@ -21,6 +21,7 @@ class RowTaker {
   const void* table_ = nullptr;
   DType from_type_ = DType::Float32, to_type_ = DType::Float32;
   int64_t n_ = 0, width_ = 0, from_row_ = 0, to_row_ = 0;
+  int64_t ahead_ = 0;  // rows that are asked for before they are read
 };
 
 }  // namespace pn
