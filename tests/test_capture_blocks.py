@@ -61,10 +61,25 @@ MODELS = {
     ),
     "spread windows": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, 4, dilation=3), nn.Conv2d(4, 3, 2)),
     "only indices would": lambda: nn.Sequential(
-        nn.ConvTranspose2d(3, 2, 3, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2 * 14 * 15, 2)
+        nn.Conv2d(3, 2, 3), nn.AvgPool2d(2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2)
     ),
     "with norms": lambda: nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 2), nn.AvgPool2d(2)
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 2), nn.BatchNorm2d(3),
+        nn.Conv2d(3, 3, 2), nn.BatchNorm2d(3), nn.AvgPool2d(2)
+    ),
+    "norms of short planes": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(4), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2), nn.BatchNorm2d(3)
+    ),
+    "dropout": lambda: nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.ReLU(), nn.BatchNorm2d(5), nn.Dropout(0.3), nn.Conv2d(5, 3, 3), nn.Dropout2d(0.3),
+        nn.Dropout(0.2), nn.MaxPool2d(2), nn.AlphaDropout(0.1), nn.ConvTranspose2d(3, 2, 2), nn.Dropout(1.0)
+    ),
+    "resampled and padded": lambda: nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="bicubic"), nn.Conv2d(3, 4, 3), nn.Upsample(size=(9, 8), mode="bilinear"),
+        nn.ReflectionPad2d(2), nn.ConvTranspose2d(4, 3, 3), nn.Upsample(scale_factor=1.5), nn.ReplicationPad2d((0, 0, 1, 0))
+    ),
+    "dropout on the way out": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Dropout(0.4), nn.AvgPool2d(2), nn.Dropout(0.3), nn.Conv2d(4, 3, 2), nn.Dropout(0.2)
     ),
     "frozen": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3, bias=False), nn.MaxPool2d(2), nn.Conv2d(4, 3, 2).requires_grad_(False)
@@ -72,12 +87,15 @@ MODELS = {
 }  # fmt: skip
 
 
+NOTHING = {"only indices would", "dropout on the way out"}
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", MODELS)
 def test_same_bits(name, dtype):
     compiled = training(MODELS[name], dtype)
     found = any(any(where) for op in ("conv", "max_pool") for where in operands(compiled, op))
-    assert found == (name != "only indices would")
+    assert found == (name not in NOTHING)
 
 
 @pytest.mark.parametrize("shape", [(32, 3, 40), (16, 3, 6, 7, 8)])
@@ -97,6 +115,38 @@ def test_what_lies_in_blocks():
     assert operands(compiled, "conv_transpose") == [[True, False, False, True]]
     assert operands(compiled, "conv_weight") == [[True, True, False, False], [False, True, False, False]]
     assert operands(compiled, "relu_backward") == [[True, True, True]]
+
+
+def test_norms_dropout_and_resampling_lie_in_blocks():
+    """A norm's sums, and a mask of bits, have an order that both layouts can follow."""
+    compiled = training(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout(0.3), nn.Upsample(scale_factor=2, mode="bicubic"),
+            nn.ReflectionPad2d(1), nn.ConvTranspose2d(5, 2, 2), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 2, 2)
+        )
+    )  # fmt: skip
+    x, weight, statistics = True, False, False
+    assert operands(compiled, "batch_norm") == [[x, weight, weight, x, statistics, statistics]] * 2
+    assert all(
+        where == [True, True, *[False] * 5, True, False, False] for where in operands(compiled, "batch_norm_backward")
+    )
+    assert operands(compiled, "dropout_mask") == [[False, True]]
+    assert operands(compiled, "dropout") == [[True] * 3] * 2
+    for op in ("resample", "resample_backward", "extend", "extend_backward"):
+        assert operands(compiled, op) == [[True, True]]
+    assert operands(compiled, "sum") == []  # the bias's gradient comes with the weight's
+
+
+def test_norms_of_given_statistics_lie_in_blocks():
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 2)).eval()
+
+    def make():
+        return SimpleNamespace(step=lambda x: layers(x).sum(), state=lambda: [])
+
+    x = np.random.default_rng(0).normal(size=(16, 3, 14, 15)).astype(np.float32)
+    with pn.no_grad():
+        compiled = eager_and_compiled(make, [(x,)] * 3)
+    assert operands(compiled, "batch_norm_fixed") == [[True, False, False, False, False, True]]
 
 
 def test_nothing_lies_in_blocks():

@@ -52,7 +52,7 @@ def test_adjoint_identities(batch, channels, sizes, kernel, stride, padding, dil
     rest = (stride, padding, dilation, groups)
     forward = (convolution._conv(x, w, None, out, *rest) * y).sum().item()
     transposed = (x * convolution._conv_transpose(y, w, None, sizes, *rest)).sum().item()
-    weight = (w * convolution._conv_weight(x, y, kernel, *rest, False)[0]).sum().item()
+    weight = (w * convolution._conv_weight(x, y, kernel, *rest, None)[0]).sum().item()
     assert abs(forward - transposed) < 1e-10 * (1 + abs(forward))
     assert abs(forward - weight) < 1e-10 * (1 + abs(forward))
 
@@ -274,7 +274,7 @@ def test_what_lies_outside_takes_no_part(dtype):
         return [np.asarray(y) for y in (
             convolution._conv(x, w, None, (9, 9), *rest),
             convolution._conv_transpose(np.where(np.isfinite(g), g, 0), w, None, (9, 9), *rest),
-            *convolution._conv_weight(x, g, (3, 3), *rest, True),
+            *convolution._conv_weight(x, g, (3, 3), *rest, 1),
         )]  # fmt: skip
 
     with pn.reference():
@@ -333,7 +333,7 @@ def test_same_bits_for_any_number_of_threads(batch, dtype):
             results = (
                 convolution._conv(x, w, None, (12, 12), *rest),
                 convolution._conv_transpose(g, w, None, (27, 27), *rest),
-                *convolution._conv_weight(x, g, (4, 4), *rest, True),
+                *convolution._conv_weight(x, g, (4, 4), *rest, 1),
                 F.max_pool2d(x, 2),
             )
             found.append([np.asarray(y).tobytes() for y in results])

@@ -5,9 +5,11 @@
 namespace pn {
 
 // Channels of dense places, in rows that are `stride` elements apart: element (r, c, p) is at r * stride + c * places +
-// p. Channels of few places are taken side by side, at most channels_together() of them in one call.
+// p. Channels of few places are taken side by side, at most channels_together() of them in one call. A row is an image,
+// or, if `blocked`, kBatchLanes of them, which take turns from one place to the next.
 struct Planes {
   int64_t rows, channels, places, stride;
+  bool blocked = false;
 };
 inline constexpr int64_t kLongPlaces = 16;
 inline constexpr int64_t kPlaneColumns = 128;

@@ -22,6 +22,9 @@ struct RandomKernels {
   void (*normal)(Stream s, int64_t n, T mean, T std, T* y);
   void (*bernoulli)(Stream s, int64_t n, const T* p, T* y);            // 1 with probability p, else 0
   void (*mask)(Stream s, int64_t groups, uint32_t below, uint8_t* y);  // bits, the lowest first: word >= below
+  // Puts the bits of 16 images, `step` bits apart from bit `first` on, side by side: y has bit i of all of them, i < n.
+  // Up to 8 bytes of bits behind the last are read.
+  void (*turn_mask)(int64_t n, const uint8_t* bits, int64_t first, int64_t step, uint8_t* y);
   // x and y: elements [at, at + n). Up to 8 bytes of bits behind the last are read.
   void (*dropout)(const Dropout<T>& d, int64_t at, int64_t n, const T* x, const uint8_t* bits, T* y);
 };

@@ -21,9 +21,12 @@ void apply(const AxisMap<T>& map, int64_t low, int64_t high, int64_t n, const T*
       {high - low, map.begin.data() + low, map.place.data(), map.weight.data(), n, x, y + low * n});
 }
 
-// Maps the last axes of x, `rows` times all of them, 16 rows side by side: turned so that they lie innermost.
+// Maps the last axes of x, `rows` times all of them, 16 rows side by side: turned so that they lie innermost. As soon as
+// x or y lies in blocks of the batch, these are the rows of one channel, else neighbours.
 template <class T>
-void map_rows(const std::vector<const AxisMap<T>*>& maps, int64_t rows, const T* x, T* y) {
+void map_rows(const OpCall& call, const std::vector<const AxisMap<T>*>& maps, int64_t rows, const T* x, T* y) {
+  const bool x_blocked = (call.blocked & 1) != 0, y_blocked = (call.blocked & kOutputBit) != 0;
+  const int64_t step = call.blocked ? call.in[0]->shape[1] : 1;
   int64_t from = 1, to = 1, most = 1;
   for (const AxisMap<T>* map : maps) from *= map->from, to *= map->to;
   int64_t size = most = from;
@@ -34,19 +37,23 @@ void map_rows(const std::vector<const AxisMap<T>*>& maps, int64_t rows, const T*
     static thread_local std::vector<T> memory;
     memory.resize(static_cast<size_t>(2 * most * kLanes));
     for (int64_t tile = task * each; tile < std::min(tiles, (task + 1) * each); ++tile) {
-      T *now = memory.data(), *next = now + most * kLanes;
-      const int64_t first = tile * kLanes, lanes = std::min(kLanes, rows - first);
-      kernels().of<T>().conv.transpose(x + first * from, from, now, lanes, lanes, from);
+      T *room = memory.data(), *other = room + most * kLanes;
+      const int64_t first = tile / step * kLanes * step + tile % step, lanes = std::min(kLanes, rows - first);
+      const T* now = x_blocked ? x + tile * kLanes * from : other;
+      if (!x_blocked)
+        kernels().of<T>().conv.transpose(x + first * from, step * from, other, lanes, lanes, from);
       int64_t before = 1, after = from;
       for (const AxisMap<T>* map : maps) {
+        T* const next = y_blocked && map == maps.back() ? y + tile * kLanes * to : room;
         after /= map->from;
         for (int64_t b = 0; b < before; ++b)
           apply(*map, 0, map->to, after * lanes, now + b * map->from * after * lanes,
                 next + b * map->to * after * lanes);
         before *= map->to;
-        std::swap(now, next);
+        now = next;
+        std::swap(room, other);
       }
-      kernels().of<T>().conv.transpose(now, lanes, y + first * to, to, to, lanes);
+      if (!y_blocked) kernels().of<T>().conv.transpose(now, lanes, y + first * to, step * to, to, lanes);
     }
   });
 }
@@ -61,7 +68,15 @@ void map_columns(const AxisMap<T>& map, int64_t before, int64_t after, const T* 
   });
 }
 
+bool fits_tile(int64_t from, int64_t to) { return std::max(from, to) * kLanes <= kTile; }
+
 }  // namespace
+
+unsigned map_blocks(const OpCall& call) {
+  const Array &x = *call.in[0], &y = call.out[0];
+  const int64_t planes = x.shape[0] * x.shape[1];
+  return planes > 0 && fits_tile(x.size() / planes, y.size() / planes) ? 1 | kOutputBit : 0;
+}
 
 template <class T>
 AxisMap<T> transposed(const AxisMap<T>& map) {
@@ -83,14 +98,15 @@ AxisMap<T> transposed(const AxisMap<T>& map) {
 }
 
 template <class T>
-void apply_maps(const std::vector<AxisMap<T>>& maps, int64_t planes, const T* x, T* y) {
+void apply_maps(const OpCall& call, const std::vector<AxisMap<T>>& maps, int64_t planes, const T* x) {
+  T* const y = call.out[0].ptr<T>();
   int64_t from = 1, to = 1;
   std::vector<const AxisMap<T>*> all;
   for (const AxisMap<T>& map : maps) {
     from *= map.from, to *= map.to;
     all.push_back(&map);
   }
-  if (std::max(from, to) * kLanes <= kTile) return map_rows(all, planes, x, y);  // each plane is a row
+  if (fits_tile(from, to)) return map_rows(call, all, planes, x, y);  // each plane is a row
   Array memory;
   int64_t before = planes, after = from;
   for (size_t d = 0; d + 1 < maps.size(); ++d) {
@@ -103,12 +119,12 @@ void apply_maps(const std::vector<AxisMap<T>>& maps, int64_t planes, const T* x,
     memory = next;
     x = memory.ptr<T>();
   }
-  map_rows({&maps.back()}, before, x, y);
+  map_rows(call, {&maps.back()}, before, x, y);
 }
 
 template AxisMap<float> transposed(const AxisMap<float>&);
 template AxisMap<double> transposed(const AxisMap<double>&);
-template void apply_maps(const std::vector<AxisMap<float>>&, int64_t, const float*, float*);
-template void apply_maps(const std::vector<AxisMap<double>>&, int64_t, const double*, double*);
+template void apply_maps(const OpCall&, const std::vector<AxisMap<float>>&, int64_t, const float*);
+template void apply_maps(const OpCall&, const std::vector<AxisMap<double>>&, int64_t, const double*);
 
 }  // namespace pn

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/op.h"
+
 namespace pn {
 
 // The taps of each output along one axis: [begin[j], begin[j + 1]).
@@ -24,8 +26,12 @@ template <class T>
 AxisMap<T> transposed(const AxisMap<T>& map);
 
 // y (planes, to...) = x (planes, from...) mapped along its axes, one after the other, the first one first: every
-// element is a chain of sums whose order the maps alone decide.
+// element is a chain of sums whose order the maps alone decide. The planes are those of a call whose x and y may lie in
+// blocks of the batch.
 template <class T>
-void apply_maps(const std::vector<AxisMap<T>>& maps, int64_t planes, const T* x, T* y);
+void apply_maps(const OpCall& call, const std::vector<AxisMap<T>>& maps, int64_t planes, const T* x);
+
+// Which operands of such a call may lie in blocks of the batch, if the axes are all but the first two.
+unsigned map_blocks(const OpCall& call);
 
 }  // namespace pn

@@ -9,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "ops/normalize.h"
 #include "ops/op.h"
 
 namespace pn {
@@ -214,8 +215,11 @@ ConvShape conv_weight_shape(const OpCall& call) {
   return s;
 }
 
-// The last attribute of conv_weight: whether the sums of dy are wanted as well.
-bool with_bias(const OpCall& call) { return call.attributes.ints[call.attributes.int_count - 1] != 0; }
+// The last attribute of conv_weight: which input's sums over all but the channels are wanted as well, if any.
+int summed(const OpCall& call) {
+  const int64_t input = call.attributes.ints[call.attributes.int_count - 1];
+  return input == kNone ? -1 : static_cast<int>(input);
+}
 
 void describe(OpCall& call, int64_t first, int64_t second, const int64_t* sizes) {
   const int spatial = call.in[0]->ndim - 2;
@@ -235,7 +239,10 @@ void infer_conv_transpose(OpCall& call) {
 void infer_conv_weight(OpCall& call) {
   const ConvShape s = conv_weight_shape(call);
   describe(call, s.groups * s.co, s.ci, s.kernel);
-  const int64_t channels = with_bias(call) ? s.groups * s.co : 0;
+  const int input = summed(call);
+  if (input < -1 || input > 1)
+    fail<ValueError>(name_of(call, call.in[0]->ndim - 2), ": sums is ", input, " but must be 0 (x), 1 (dy) or None");
+  const int64_t channels = input < 0 ? 0 : call.in[input]->shape[1];
   call.out[1].describe(call.in[0]->dtype, 1, &channels);
 }
 
@@ -286,6 +293,9 @@ Array out_of_blocks(const Array& a) {
   return plain;
 }
 
+// Whether the sums of x are made in an order that its blocks of the batch have, too.
+bool sums_in_blocks(const ConvShape& s) { return s.n % kBatchLanes == 0 && s.n * s.in_size() > 0 && s.in_size() >= kLongPlaces; }
+
 // The sums of x (N, C, ...) over all but its channels.
 void sum_to_channels(const Array& x, const Array& sums) {
   const Array* in[] = {&x};
@@ -308,18 +318,23 @@ template <class T>
 void weigh(const OpCall& call, const ConvShape& s) {
   const Array &dw = call.out[0], &db = call.out[1];
   Array x = as_contiguous(*call.in[0]), g = as_contiguous(*call.in[1]);
-  if (x.size() == 0 || g.size() == 0) {
+  const int sums = summed(call);
+  const bool some = x.size() > 0 && g.size() > 0, by_batch = some && suits_batch(s);
+  // A batch kernel adds up dy as it goes.
+  if (sums == 0 && sums_in_blocks(s))
+    sum_channels(x, (call.blocked & 1) != 0, db);
+  else if (sums >= 0 && !(by_batch && sums == 1))
+    sum_to_channels(sums == 0 ? x : g, db);
+  if (!some) {
     std::memset(dw.data, 0, static_cast<size_t>(dw.size()) * sizeof(T));
-    if (db.size() > 0) sum_to_channels(g, db);
     return;
   }
-  if (suits_batch(s)) {
-    if (weigh_by_batch<T>(call, s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>(), db.size() > 0 ? db.ptr<T>() : nullptr)) return;
+  if (by_batch) {
+    if (weigh_by_batch<T>(call, s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>(), sums == 1 ? db.ptr<T>() : nullptr)) return;
     if (call.blocked & 1) x = out_of_blocks<T>(x);
     if (call.blocked & 2) g = out_of_blocks<T>(g);
     return weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
   }
-  if (db.size() > 0) sum_to_channels(g, db);
   // One vector of channels leaves too few sums to keep the CPU busy; several are read with fewer instructions.
   const double worth = s.co <= kBatchLanes ? 1.25 : 0.75;
   if (fill_by_pixel(s, false, s.co, worth) && weigh_by_pixel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>())) return;
@@ -342,6 +357,10 @@ template <ConvShape (*shape)(const OpCall&), unsigned operands>
 unsigned blocks(const OpCall& call) {
   return suits_batch(shape(call)) ? operands : 0;
 }
+unsigned weight_blocks(const OpCall& call) {
+  const ConvShape s = conv_weight_shape(call);
+  return suits_batch(s) ? (summed(call) != 0 || sums_in_blocks(s) ? 1 | 2 : 2) : 0;
+}
 
 }  // namespace
 
@@ -352,7 +371,7 @@ const OpList& conv_ops() {
       {"conv_transpose", 3, 1, kTakesEpilogue, infer_conv_transpose, run_conv_transpose, 0, nullptr, nullptr, nullptr,
        operations<conv_transpose_shape>, blocks<conv_transpose_shape, 1 | kOutputBit>},
       {"conv_weight", 2, 2, kPlain, infer_conv_weight, run_conv_weight, 0, nullptr, nullptr, nullptr,
-       operations<conv_weight_shape>, blocks<conv_weight_shape, 1 | 2>},
+       operations<conv_weight_shape>, weight_blocks},
   };
   return ops;
 }

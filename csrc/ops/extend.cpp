@@ -72,7 +72,7 @@ void extend(const OpCall& call, bool backward) {
     }
     maps.push_back(backward ? transposed(map) : map);
   }
-  apply_maps(maps, planes, x.ptr<T>(), call.out[0].ptr<T>());
+  apply_maps(call, maps, planes, x.ptr<T>());
 }
 
 template <bool Backward>
@@ -81,12 +81,14 @@ void run(const OpCall& call) {
   call.out[0].dtype == DType::Float32 ? extend<float>(call, Backward) : extend<double>(call, Backward);
 }
 
+unsigned blocks(const OpCall& call) { return read(call).first == 2 ? map_blocks(call) : 0; }
+
 }  // namespace
 
 const OpList& extend_ops() {
   static const OpList ops = {
-      {"extend", 1, 1, kPlain, infer<false>, run<false>},
-      {"extend_backward", 1, 1, kPlain, infer<true>, run<true>},
+      {"extend", 1, 1, kPlain, infer<false>, run<false>, 0, nullptr, nullptr, nullptr, nullptr, blocks},
+      {"extend_backward", 1, 1, kPlain, infer<true>, run<true>, 0, nullptr, nullptr, nullptr, nullptr, blocks},
   };
   return ops;
 }

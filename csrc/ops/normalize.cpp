@@ -11,6 +11,7 @@
 #include "core/cpu.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "ops/normalize.h"
 #include "ops/op.h"
 
 namespace pn {
@@ -63,14 +64,20 @@ void over_units(int64_t units, int64_t elements_per_unit, const F& f) {
   });
 }
 
-// f(first, channels) on channels that the kernels take together, all of [0, c).
+// How so many channels lie, in blocks of the batch or not.
+Planes planes_of(const Sizes& z, int64_t channels, bool blocked) {
+  const int64_t images = blocked ? kBatchLanes : 1;
+  return {z.n / images, channels, z.s * images, z.c * z.s * images, blocked};
+}
+
+// f(first, planes) on channels that the kernels take together, all of [0, c).
 template <class F>
-void over_channels(const Sizes& z, const F& f) {
+void over_channels(const Sizes& z, bool blocked, const F& f) {
   const int64_t together = channels_together(z.s), panels = (z.c + together - 1) / together;
   over_units(panels, z.n * z.s * together, [&](int64_t low, int64_t high) {
     for (int64_t p = low; p < high; ++p) {
       const int64_t first = p * together;
-      f(first, first + together < z.c ? together : z.c - first);
+      f(first, planes_of(z, first + together < z.c ? together : z.c - first, blocked));
     }
   });
 }
@@ -198,15 +205,15 @@ void batch_norm(const OpCall& call) {
     return;
   }
   const NormKernels<T>& k = kernels().of<T>().normalize;
-  over_channels(z, [&](int64_t c, int64_t channels) {
-    const Planes planes{z.n, channels, z.s, z.c * z.s};
-    k.moments(planes, x.ptr<T>() + c * z.s, true, mean + c, var + c);
+  over_channels(z, call.blocked != 0, [&](int64_t c, const Planes& planes) {
+    const int64_t first = c * planes.places;
+    k.moments(planes, x.ptr<T>() + first, true, mean + c, var + c);
     double inverse[kPlaneColumns];
     T factor[kPlaneColumns];
-    k.inverse(channels, var + c, eps, inverse);
-    for (int64_t i = 0; i < channels; ++i) factor[i] = static_cast<T>(inverse[i]);
-    make(call, planes, c * z.s, [&](const Planes& part, int64_t at) {
-      at += c * z.s;
+    k.inverse(planes.channels, var + c, eps, inverse);
+    for (int64_t i = 0; i < planes.channels; ++i) factor[i] = static_cast<T>(inverse[i]);
+    make(call, planes, first, [&](const Planes& part, int64_t at) {
+      at += first;
       k.scale(part, x.ptr<T>() + at, mean + c, factor, weight.p + c, bias.p + c, call.out[0].ptr<T>() + at);
     });
   });
@@ -234,10 +241,11 @@ void batch_norm_fixed(const OpCall& call) {
   k.inverse(z.c, var.p, call.attributes.reals[0], inverse.get());
   std::unique_ptr<T[]> factor(new T[static_cast<size_t>(z.c)]);
   for (size_t c = 0; c < static_cast<size_t>(z.c); ++c) factor[c] = static_cast<T>(inverse[c]);
-  over_units(z.n, z.c * z.s, [&](int64_t low, int64_t high) {
-    over_group(z.c, z.s, [&](int64_t c, int64_t channels, Planes planes) {
-      const int64_t at = low * z.c * z.s + c * z.s;
-      planes = {high - low, channels, z.s, z.c * z.s};
+  const Planes whole = planes_of(z, z.c, call.blocked != 0);
+  over_units(whole.rows, whole.stride, [&](int64_t low, int64_t high) {
+    over_group(z.c, whole.places, [&](int64_t c, int64_t channels, Planes planes) {
+      const int64_t at = low * whole.stride + c * whole.places;
+      planes = {high - low, channels, whole.places, whole.stride};
       k.scale(planes, x.ptr<T>() + at, mean.p + c, factor.get() + c, weight.p + c, bias.p + c,
               call.out[0].ptr<T>() + at);
     });
@@ -274,17 +282,17 @@ void batch_norm_backward(const OpCall& call) {
     return;
   }
   const NormKernels<T>& k = kernels().of<T>().normalize;
-  over_channels(z, [&](int64_t c, int64_t channels) {
-    const Planes planes{z.n, channels, z.s, z.c * z.s};
-    const T *dy = b.dy.p + c * z.s, *x = b.x.p + c * z.s;
+  over_channels(z, call.blocked != 0, [&](int64_t c, const Planes& planes) {
+    const int64_t first = c * planes.places;
+    const T *dy = b.dy.p + first, *x = b.x.p + first;
     double sums[2 * kPlaneColumns];
     T kx[kPlaneColumns], kd[kPlaneColumns], k1[kPlaneColumns];
     k.sums(planes, dy, x, b.mean.p + c, sums);
-    k.coefficients(channels,
+    k.coefficients(planes.channels,
                    {count, eps, b.weight.p + c, b.var.p + c, b.dmean.p + c, b.dvar.p + c, dweight + c, dbias + c}, sums,
                    kd, kx, k1);
-    make(call, planes, c * z.s, [&](const Planes& part, int64_t at) {
-      k.back(part, dy + at, x + at, b.mean.p + c, kd, kx, k1, call.out[0].ptr<T>() + c * z.s + at);
+    make(call, planes, first, [&](const Planes& part, int64_t at) {
+      k.back(part, dy + at, x + at, b.mean.p + c, kd, kx, k1, call.out[0].ptr<T>() + first + at);
     });
   });
 }
@@ -458,20 +466,45 @@ void update(const OpCall& call) {
   move_towards<T>(*call.in[1], *call.in[4], count / (count - 1), share);  // the unbiased variance
 }
 
+// x, the result and, of a gradient, dy lie in one order. Short planes have sums that go from image to image.
+template <int x, int64_t shortest>
+unsigned blocks(const OpCall& call) {
+  const unsigned all = kOneOrder | kOutputBit | (x == 1 ? 1u | 2u : 1u);
+  return Sizes(*call.in[x]).s >= shortest ? all : 0;
+}
+
 template <void (*f32)(const OpCall&), void (*f64)(const OpCall&), int input>
 void by_type(const OpCall& call) {
   call.in[input]->dtype == DType::Float64 ? f64(call) : f32(call);
 }
 
+template <class T>
+void sum_channels_of(const Array& x, bool blocked, const Array& sums) {
+  const Sizes z(x);
+  const NormKernels<T>& k = kernels().of<T>().normalize;
+  over_channels(z, blocked, [&](int64_t c, const Planes& planes) {
+    const T *from = x.ptr<T>() + c * planes.places, zero = 0;
+    double both[2];
+    k.sums(planes, from, from, &zero, both);
+    sums.ptr<T>()[c] = static_cast<T>(both[0]);
+  });
+}
+
 }  // namespace
+
+void sum_channels(const Array& x, bool blocked, const Array& sums) {
+  x.dtype == DType::Float64 ? sum_channels_of<double>(x, blocked, sums) : sum_channels_of<float>(x, blocked, sums);
+}
 
 const OpList& normalize_ops() {
   static const OpList ops = {
-      {"batch_norm", 3, 3, kTakesEpilogue, infer_batch_norm, by_type<batch_norm<float>, batch_norm<double>, 0>},
+      {"batch_norm", 3, 3, kTakesEpilogue, infer_batch_norm, by_type<batch_norm<float>, batch_norm<double>, 0>, 0,
+       nullptr, nullptr, nullptr, nullptr, blocks<0, kLongPlaces>},
       {"batch_norm_fixed", 5, 1, kPlain, infer_batch_norm_fixed,
-       by_type<batch_norm_fixed<float>, batch_norm_fixed<double>, 0>},
+       by_type<batch_norm_fixed<float>, batch_norm_fixed<double>, 0>, 0, nullptr, nullptr, nullptr, nullptr, blocks<0, 1>},
       {"batch_norm_backward", 7, 3, kTakesEpilogue, infer_batch_norm_backward,
-       by_type<batch_norm_backward<float>, batch_norm_backward<double>, 1>},
+       by_type<batch_norm_backward<float>, batch_norm_backward<double>, 1>, 0, nullptr, nullptr, nullptr, nullptr,
+       blocks<1, kLongPlaces>},
       {"group_norm", 3, 3, kPlain, infer_group_norm, by_type<group_norm<float>, group_norm<double>, 0>},
       {"group_norm_backward", 7, 3, kPlain, infer_group_norm_backward,
        by_type<group_norm_backward<float>, group_norm_backward<double>, 1>},

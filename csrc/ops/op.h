@@ -19,8 +19,8 @@ struct OpCall;
 // An operand (N, C, ...) with N a multiple of kBatchLanes may lie in blocks of the batch: then memory has (N /
 // kBatchLanes, C, ..., kBatchLanes), so that one position of so many images is a vector or a few, while its shape and
 // strides say what they always do. Only temporaries of a program do (program/blocks.cpp), and only where the op lets
-// them: bit i of a mask stands for input i, kOutputBit << k for output k.
-inline constexpr unsigned kOutputBit = 1u << 16;
+// them: bit i of a mask stands for input i, kOutputBit << k for output k. With kOneOrder, all of them do or none.
+inline constexpr unsigned kOutputBit = 1u << 16, kOneOrder = 1u << 31;
 
 inline constexpr int kMaxOutputs = 4;
 inline constexpr int kMaxInts = 40;

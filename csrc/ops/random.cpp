@@ -1,5 +1,6 @@
 // Random ops. Each reads a key, int64[2] = (seed, number of the first block), that a generator has handed out; what it
 // draws depends on nothing else.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -9,6 +10,7 @@
 #include "core/cpu.h"
 #include "core/error.h"
 #include "core/philox.h"
+#include "core/scratch.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/op.h"
@@ -151,7 +153,7 @@ void run_bernoulli(const OpCall& call) {
 }
 
 // A bit for each of `count` elements, the lowest of a byte first: 1 with probability 1 - p. Of whole groups, and 8
-// bytes of zeros, so that a kernel may read on. Attributes: count, p.
+// bytes of zeros, so that a kernel may read on. Attributes: count, p; in blocks of the batch also the number of images.
 constexpr int64_t kBehind = 8;
 
 int64_t mask_groups(int64_t count) { return (count + kGroupWords - 1) / kGroupWords; }
@@ -177,10 +179,21 @@ void run_dropout_mask(const OpCall& call) {
     return;
   }
   const uint32_t below = drop_below(p);
+  uint8_t* const drawn = call.blocked ? scratch<uint8_t>(y.size()) : bits;
   draw_tasks(*call.in[0], groups * kGroupWords, 4, [&](Stream s, int64_t first, int64_t n) {
-    kernels().f32.random.mask(s, n / kGroupWords, below, bits + first / 8);
+    kernels().f32.random.mask(s, n / kGroupWords, below, drawn + first / 8);
+  });
+  if (!call.blocked) return;
+  constexpr int64_t kEach = 4096;  // bits of each image in a task
+  const int64_t size = count / call.attributes.ints[1], pieces = pieces_of(size, kEach);
+  std::memset(bits + count / 8, 0, static_cast<size_t>(y.size() - count / 8));
+  parallel_for(count / (size * kBatchLanes) * pieces, [&](int64_t task) {
+    const int64_t first = task / pieces * size, low = task % pieces * kEach, n = std::min(kEach, size - low);
+    kernels().f32.random.turn_mask(n, drawn, first * kBatchLanes + low, size, bits + (first + low) * (kBatchLanes / 8));
   });
 }
+
+unsigned mask_blocks(const OpCall&) { return kOutputBit; }
 
 // y = (kept ? x : low) scale + shift, elementwise. Attributes: each, the number of neighbours that share a bit; low,
 // scale, shift.
@@ -196,6 +209,8 @@ void infer_dropout(OpCall& call) {
                      x.size() / each, " elements; got ", dtype_name(mask.dtype), " of shape ", shape_text(mask));
   call.out[0].describe(x.dtype, x.ndim, x.shape);
 }
+
+unsigned dropout_blocks(const OpCall& call) { return call.attributes.ints[0] == 1 ? 1u | 2u | kOutputBit : 0; }
 
 template <class T>
 void bind_dropout_type(const Attributes& a, BoundKernel& k) {
@@ -319,8 +334,10 @@ const OpList& random_ops() {
       {"bernoulli", 2, 1, kDraws | kAnyTypes | kChecksValues, infer_bernoulli, run_bernoulli},
       {"integers", 1, 1, kDraws | kAnyTypes, infer_integers, run_integers},
       {"permutation", 1, 1, kDraws | kAnyTypes, infer_permutation, run_permutation},
-      {"dropout_mask", 1, 1, kDraws | kAnyTypes, infer_dropout_mask, run_dropout_mask},
-      {"dropout", 2, 1, kAnyTypes | kSecondIsWhole, infer_dropout, run_dropout, 0, bind_dropout},
+      {"dropout_mask", 1, 1, kDraws | kAnyTypes, infer_dropout_mask, run_dropout_mask, 0, nullptr, nullptr,
+       nullptr, nullptr, mask_blocks},
+      {"dropout", 2, 1, kAnyTypes | kSecondIsWhole, infer_dropout, run_dropout, 0, bind_dropout, nullptr,
+       nullptr, nullptr, dropout_blocks},
   };
   return ops;
 }

@@ -85,7 +85,7 @@ void run(const OpCall& call, const ResampleShape& s, bool backward) {
   for (int d = 0; d < s.spatial; ++d)
     maps.push_back(backward ? transposed(axis_map<T>(s, d, s.to[d], s.from[d]))
                             : axis_map<T>(s, d, s.from[d], s.to[d]));
-  apply_maps(maps, s.planes, x.ptr<T>(), call.out[0].ptr<T>());
+  apply_maps(call, maps, s.planes, x.ptr<T>());
 }
 
 ResampleShape read_shape(const OpCall& call) {
@@ -132,8 +132,10 @@ void run_resample(const OpCall& call) {
 
 const OpList& resample_ops() {
   static const OpList ops = {
-      {"resample", 1, 1, kPlain, infer_resample, run_resample<false>},
-      {"resample_backward", 1, 1, kPlain, infer_resample, run_resample<true>},
+      {"resample", 1, 1, kPlain, infer_resample, run_resample<false>, 0, nullptr, nullptr, nullptr,
+       nullptr, map_blocks},
+      {"resample_backward", 1, 1, kPlain, infer_resample, run_resample<true>, 0, nullptr, nullptr, nullptr,
+       nullptr, map_blocks},
   };
   return ops;
 }

@@ -76,7 +76,7 @@ def _conv_transpose_reference(
 
 
 def _conv_weight_reference(
-    x: np.ndarray, dy: np.ndarray, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int, bias: bool
+    x: np.ndarray, dy: np.ndarray, kernel: Any, stride: Any, padding: Any, dilation: Any, groups: int, sums: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     xs, gs = _grouped(x, groups, 1), _grouped(dy, groups, 1)
     w = np.zeros((groups, gs.shape[2], xs.shape[2], *kernel))
@@ -84,8 +84,8 @@ def _conv_weight_reference(
         a, b = xs[there], gs[here]
         places = math.prod(a.shape[3:])
         w[k] = np.einsum("ngcp,ngop->goc", a.reshape(*a.shape[:3], places), b.reshape(*b.shape[:3], places))
-    sums = gs.reshape(dy.shape).sum((0, *range(2, dy.ndim))) if bias else np.zeros(0)
-    return w.reshape(dy.shape[1], *w.shape[2:]).astype(x.dtype), sums.astype(x.dtype)
+    total = np.zeros(0) if sums is None else (x, dy)[sums].sum((0, *range(2, dy.ndim)), dtype=np.float64)
+    return w.reshape(dy.shape[1], *w.shape[2:]).astype(x.dtype), total.astype(x.dtype)
 
 
 # ---- samples: (batch, in channels, out channels, groups), in sizes, kernel, stride, padding, dilation ----
@@ -137,17 +137,11 @@ def _weight_samples(make: Any) -> list[tuple]:
     for i, ((n, a, b, groups), large, kernel, *rest) in enumerate(_GEOMETRIES):
         x = make(n, a, *large, low=-1.0, high=1.0)
         dy = make(n, b, *_sizes(large, kernel, *rest), low=-1.0, high=1.0)
-        samples.append((x, dy, kernel, *rest, groups, i % 3 > 0))
+        samples.append((x, dy, kernel, *rest, groups, (None, 1, 0)[i % 3]))
     return samples
 
 
 _ONES = ((1, 1), (0, 0), (1, 1), 1)
-
-
-def _sum_to_bias(g: Tensor) -> Tensor:
-    from .reduction import sum as total
-
-    return total(g, [d for d in range(g.ndim) if d != 1])
 
 
 #: ``conv(x, weight, bias, size, stride, padding, dilation, groups)`` for x (N, C, ...): spatial sizes ``size``.
@@ -161,7 +155,7 @@ _conv: Any = op(
             g, weight, None, x_shape[2:], stride, padding, dilation, groups
         ),
         "weight bias": lambda g, x, weight_shape, bias_shape, stride, padding, dilation, groups: _conv_weight(
-            x, g, weight_shape[2:], stride, padding, dilation, groups, bias_shape is not None
+            x, g, weight_shape[2:], stride, padding, dilation, groups, None if bias_shape is None else 1
         ),
     },
     formula={"x": r"W^{T} \star g", "weight": r"x \star g", "bias": r"\sum_{n,o} g_{n,o}"},
@@ -186,10 +180,9 @@ _conv_transpose: Any = op(
         "x": lambda g, weight, x_shape, stride, padding, dilation, groups: _conv(
             g, weight, None, x_shape[2:], stride, padding, dilation, groups
         ),
-        "weight": lambda g, x, weight_shape, stride, padding, dilation, groups: _conv_weight(
-            g, x, weight_shape[2:], stride, padding, dilation, groups, False
-        )[0],
-        "bias": lambda g: _sum_to_bias(g),
+        "weight bias": lambda g, x, weight_shape, bias_shape, stride, padding, dilation, groups: _conv_weight(
+            g, x, weight_shape[2:], stride, padding, dilation, groups, None if bias_shape is None else 0
+        ),
     },
     formula={"x": r"W \star g", "weight": r"g \star x", "bias": r"\sum_{n,i} g_{n,i}"},
     samples=lambda make: _samples(make, True),
@@ -202,26 +195,28 @@ _conv_transpose: Any = op(
     tolerance=128,
 )  # fmt: skip
 
-#: ``conv_weight(x, dy, kernel_size, ..., groups, bias)``: the adjoint of ``conv`` in its weight and, if ``bias``, in its
-#: bias: the sums of dy's channels, else an empty tensor.
+#: ``conv_weight(x, dy, kernel_size, ..., groups, sums)``: the adjoint of ``conv`` in its weight, and the sums over each
+#: channel of input number ``sums``, which are the adjoint in the bias of ``conv`` (1) or ``conv_transpose`` (0), or, of
+#: None, an empty tensor.
 _conv_weight: Any = op(
     "conv_weight",
     "x dy",
-    attributes="kernel_size stride padding dilation groups bias",
+    attributes="kernel_size stride padding dilation groups sums",
     reference=_conv_weight_reference,
     gradient={
-        "x": lambda g0, dy, x_shape, stride, padding, dilation, groups: _conv_transpose(
-            dy, g0, None, x_shape[2:], stride, padding, dilation, groups
+        "x": lambda g0, dy, x_shape, stride, padding, dilation, groups, sums, g1=None: _conv_transpose(
+            dy, g0, g1 if sums == 0 else None, x_shape[2:], stride, padding, dilation, groups
         ),
-        "dy": lambda g0, x, dy_shape, stride, padding, dilation, groups, bias, g1=None: _conv(
-            x, g0, g1 if bias else None, dy_shape[2:], stride, padding, dilation, groups
+        "dy": lambda g0, x, dy_shape, stride, padding, dilation, groups, sums, g1=None: _conv(
+            x, g0, g1 if sums == 1 else None, dy_shape[2:], stride, padding, dilation, groups
         ),
     },
-    formula={"x": r"g^{T} \star \dot{y}", "dy": r"g \star x + g_b"},
+    formula={"x": r"g^{T} \star \dot{y} + g_b", "dy": r"g \star x + g_b"},
     samples=_weight_samples,
     errors=lambda make: [
-        ((make(2, 3, 5, 5), make(3, 4, 3, 3), (3, 3), *_ONES, True), ValueError, "differ in the batch dimension"),
-        ((make(2, 3, 5), make(2, 4, 3), (3,), (1,), (0,), (1,), 2, False), ValueError, "groups is 2 but does not divide"),
+        ((make(2, 3, 5, 5), make(3, 4, 3, 3), (3, 3), *_ONES, 1), ValueError, "differ in the batch dimension"),
+        ((make(2, 3, 5), make(2, 4, 3), (3,), (1,), (0,), (1,), 2, None), ValueError, "groups is 2 but does not divide"),
+        ((make(2, 3, 5), make(2, 4, 3), (3,), (1,), (0,), (1,), 1, 2), ValueError, r"conv_weight1d: sums is 2 but must be 0"),
     ],
     tolerance=128,
 )  # fmt: skip

@@ -1,10 +1,9 @@
 // Normalisation kernels. Included by isa_unit.cpp inside the namespace of one instruction set, after reduce.inl.
 //
-// The order of every sum is part of its definition. Over long runs: element i of a run goes to lane i % 16 of chain (i
-// / 16) % 2 while whole groups of 32 elements last, the rest to chain 0; a chain goes on through the runs of one
-// block (kRowBlock elements), chains and lanes are joined as in reduce.inl, and blocks are added in double. Over rows
-// of few columns: row after row within blocks of kColumnBlock, then block after block in double, then the columns of a
-// channel.
+// The order of every sum is part of its definition. Over the run of a row, or of a channel in an image: element i goes
+// to lane i % 16 of chain (i / 16) % 2 while whole groups of 32 elements last, the rest to chain 0; chains and lanes are
+// joined as in reduce.inl, and blocks of kRowBlock elements, then images, are added in double. Of few columns: row after
+// row within blocks of kColumnBlock, then block after block in double, then the columns of a channel.
 //
 // Mean and variance come from one pass over the distances to a centre, the mean of a few elements, and from a second
 // pass with the mean as the centre if that one was far off.
@@ -76,27 +75,23 @@ inline PN_LAMBDA void add(const T* dy, const T* x, const T* weight, V<T> centre,
   a[1] = multiply_add(e, d, a[1]);
 }
 
-// Those sums over runs of n elements, `stride` elements apart, which have the same weights: all chains of a sum joined
-// to one vector.
+// Those sums over a run of n elements: all chains of a sum joined to one vector.
 template <class T>
-inline PN_LAMBDA void chains(int64_t runs, int64_t n, int64_t stride, const T* dy, const T* x, const T* weight,
-                             T centre, V<T>* sum) {
+inline PN_LAMBDA void chains(int64_t n, const T* dy, const T* x, const T* weight, T centre, V<T>* sum) {
   constexpr int L = kLanes<T>, P = kParts<T>, C = kChains;
   const V<T> c = all(centre);
   V<T> a[C * P][kSums] = {};
-  for (; runs > 0; --runs, x += stride, dy += dy ? stride : 0) {
-    int64_t i = 0;
-    for (; i + 16 * C <= n; i += 16 * C) {
+  int64_t i = 0;
+  for (; i + 16 * C <= n; i += 16 * C) {
 #pragma GCC unroll 16
-      for (int64_t p = 0, j = i; p < C * P; ++p, j += L)
-        add(dy ? dy + j : nullptr, x + j, weight ? weight + j : nullptr, c, L, a[p]);
-    }
-    for (; i < n; i += 16) {
+    for (int64_t p = 0, j = i; p < C * P; ++p, j += L)
+      add(dy ? dy + j : nullptr, x + j, weight ? weight + j : nullptr, c, L, a[p]);
+  }
+  for (; i < n; i += 16) {
 #pragma GCC unroll 8
-      for (int64_t p = 0, j = i; p < P; ++p, j += L) {
-        const int lanes = static_cast<int>(n - j < 0 ? 0 : (n - j < L ? n - j : L));
-        add(dy ? dy + j : nullptr, x + j, weight ? weight + j : nullptr, c, lanes, a[p]);
-      }
+    for (int64_t p = 0, j = i; p < P; ++p, j += L) {
+      const int lanes = static_cast<int>(n - j < 0 ? 0 : (n - j < L ? n - j : L));
+      add(dy ? dy + j : nullptr, x + j, weight ? weight + j : nullptr, c, lanes, a[p]);
     }
   }
 #pragma GCC unroll 2
@@ -138,9 +133,9 @@ PN_NOINLINE void add_across(int64_t count, V<T>* v, double* out) {
   for (int k = 0; k < kLanes<T>; ++k) out[k] += static_cast<double>(joined[k]);
 }
 
-// Rows, or channels, go through each pass together: the lanes of their sums are joined side by side, and the gradients
-// of weight and bias are fetched once for all; as many as stay in the L1 cache.
-constexpr int64_t kTogether = 16;
+// Rows, channels or images go through each pass together: the lanes of their sums are joined side by side, and the
+// gradients of weight and bias are fetched once for all; as many as stay in the L1 cache.
+constexpr int64_t kTogether = kBatchLanes;
 inline int64_t rows_together(int64_t n) { return n <= 256 ? kTogether : (n <= 2048 ? 4 : 1); }
 
 // Vectors of a strip of columns; one where code is to be small.
@@ -225,29 +220,93 @@ inline bool settle(int64_t count, double n, bool centred, T* __restrict centre, 
   return any;
 }
 
-// The sums of add() for each of `count` <= kTogether rows or channels, `step` elements apart, of runs of n elements
-// each: out[0][k] and out[1][k].
+// The sums of add() for each of `count` <= kTogether runs of n elements, `step` elements apart: out[0][k] and out[1][k].
 template <class T>
-PN_NOINLINE void run_sums(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* dy, const T* x,
-                          const T* centre, const T* weight, double (*out)[kTogether]) {
+PN_NOINLINE void run_sums(int64_t count, int64_t step, int64_t n, const T* dy, const T* x, const T* centre,
+                          const T* weight, double (*out)[kTogether]) {
   constexpr int L = kLanes<T>;
-  const int64_t together = runs > 1 && n < kRowBlock ? kRowBlock / n : 1;
   for (int s = 0; s < kSums; ++s)
     for (int k = 0; k < kTogether; ++k) out[s][k] = 0;
   for (int64_t k = 0; k < count; k += L)
-    for (int64_t first = 0; first < runs; first += together)
-      for (int64_t low = 0; low < n; low += kRowBlock) {
-        const int64_t some = first + together < runs ? together : runs - first;
-        const int64_t length = low + kRowBlock < n ? kRowBlock : n - low, rows = k + L < count ? L : count - k;
-        V<T> own[kSums], sums[kSums][L];
-        for (int64_t l = 0, at = k * step + first * stride + low; l < rows; ++l, at += step) {
-          chains(some, length, stride, dy ? dy + at : nullptr, x + at, weight ? weight + low : nullptr, centre[k + l],
-                 own);
-          for (int s = 0; s < kSums; ++s) sums[s][l] = own[s];
-        }
-        for (int s = 0; s < kSums; ++s) add_across<T>(rows, sums[s], out[s] + k);
+    for (int64_t low = 0; low < n; low += kRowBlock) {
+      const int64_t length = low + kRowBlock < n ? kRowBlock : n - low, runs = k + L < count ? L : count - k;
+      V<T> own[kSums], sums[kSums][L];
+      for (int64_t l = 0, at = k * step + low; l < runs; ++l, at += step) {
+        chains(length, dy ? dy + at : nullptr, x + at, weight ? weight + low : nullptr, centre[k + l], own);
+        for (int s = 0; s < kSums; ++s) sums[s][l] = own[s];
       }
+      for (int s = 0; s < kSums; ++s) add_across<T>(runs, sums[s], out[s] + k);
+    }
 }
+
+// The same for kTogether runs that take turns, element (i, k) at i * kTogether + k, with one centre: vectors run along
+// the runs, and what chains() has as the lanes of its chains are accumulators.
+template <class T>
+PN_NOINLINE void turn_sums(int64_t n, const T* dy, const T* x, T centre, double (*out)[kTogether]) {
+  constexpr int L = kLanes<T>, kLines = 16 * kChains, kHeld = sizeof(V<T>) == 64 ? 8 : 4;
+  constexpr int64_t kPiece = 4 * kLines;  // elements of a run that stay in L1
+  T sums[kSums][kLines][kTogether];
+  const V<T> c = all(centre);
+  for (int s = 0; s < kSums; ++s)
+    for (int k = 0; k < kTogether; ++k) out[s][k] = 0;
+  // Elements first, first + step, ... below last, to the accumulators from `line` on.
+  const auto take = [&](int64_t first, int64_t last, int64_t step, int line, int held, int lane) PN_LAMBDA {
+    V<T> a[kHeld][kSums];
+#pragma GCC unroll 8
+    for (int h = 0; h < held; ++h)
+      for (int s = 0; s < kSums; ++s) a[h][s] = matmul::load<T>(&sums[s][line + h][lane]);
+    for (int64_t i = first; i < last; i += step)
+#pragma GCC unroll 8
+      for (int h = 0; h < held; ++h) {
+        const int64_t at = (i + h) * kTogether + lane;
+        add<T>(dy ? dy + at : nullptr, x + at, nullptr, c, L, a[h]);
+      }
+#pragma GCC unroll 8
+    for (int h = 0; h < held; ++h)
+      for (int s = 0; s < kSums; ++s) matmul::store<T>(&sums[s][line + h][lane], a[h][s]);
+  };
+  for (int64_t low = 0; low < n; low += kRowBlock) {
+    const int64_t length = low + kRowBlock < n ? kRowBlock : n - low, end = low + length, whole = end - length % kLines;
+    __builtin_memset(sums, 0, sizeof sums);
+    for (int64_t piece = low; piece < whole; piece += kPiece)
+      for (int line = 0; line < kLines; line += kHeld)
+        for (int lane = 0; lane < kTogether; lane += L)
+          take(piece + line, piece + kPiece < whole ? piece + kPiece : whole, kLines, line, kHeld, lane);
+    for (int64_t i = whole; i < end; ++i)
+      for (int lane = 0; lane < kTogether; lane += L) take(i, i + 1, 1, static_cast<int>((i - whole) % 16), 1, lane);
+    for (int s = 0; s < kSums; ++s) {
+      for (int half = kLines / 2; half > 0; half /= 2)
+        for (int line = 0; line < half; ++line)
+          for (int k = 0; k < kTogether; ++k) sums[s][line][k] += sums[s][line + half][k];
+      for (int k = 0; k < kTogether; ++k) out[s][k] += static_cast<double>(sums[s][0][k]);
+    }
+  }
+}
+
+// The same for each of `channels` <= kTogether channels of long planes.
+template <class T>
+void channel_sums(const Planes& s, int64_t channels, const T* dy, const T* x, const T* centre,
+                  double (*out)[kTogether]) {
+  if (s.rows == 1 && !s.blocked) return run_sums<T>(channels, s.places, s.places, dy, x, centre, nullptr, out);
+  for (int64_t c = 0; c < channels; ++c) {
+    double own[kSums][kTogether], total[kSums] = {};
+    T same[kTogether];
+    for (T& v : same) v = centre[c];
+    const int64_t together = s.blocked ? 1 : kTogether;
+    for (int64_t r = 0; r < s.rows; r += together) {
+      const int64_t at = r * s.stride + c * s.places, images = s.rows - r < together ? s.rows - r : kTogether;
+      const T* const g = dy ? dy + at : nullptr;
+      if (s.blocked)
+        turn_sums<T>(s.places / kTogether, g, x + at, centre[c], own);
+      else
+        run_sums<T>(images, s.stride, s.places, g, x + at, same, nullptr, own);
+      for (int t = 0; t < kSums; ++t)
+        for (int64_t k = 0; k < images; ++k) total[t] += own[t][k];
+    }
+    for (int t = 0; t < kSums; ++t) out[t][c] = total[t];
+  }
+}
+
 // The same for channels side by side, with a centre for each column: out[c] and out[channels + c].
 template <class T>
 PN_NOINLINE void column_sums(const Planes& s, const T* dy, const T* x, const T* centre, double* out) {
@@ -261,24 +320,27 @@ PN_NOINLINE void column_sums(const Planes& s, const T* dy, const T* x, const T* 
   column_totals<T>(s, add, out);
 }
 
-// A number near the mean of n elements: that of the first eight.
+// A number near the mean of n elements, `step` apart: that of the first eight.
 template <class T>
-inline T near_mean(int64_t n, const T* x) {
+inline T near_mean(int64_t n, const T* x, int64_t step = 1) {
   if (n < 8) return reduce::finite_or_zero(x[0]);
-  const T sum = ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
-  return reduce::finite_or_zero(sum / 8);
+  T sum[8];
+  for (int i = 0; i < 8; ++i) sum[i] = x[i * step];
+  for (int apart = 1; apart < 8; apart *= 2)
+    for (int i = 0; i < 8; i += 2 * apart) sum[i] += sum[i + apart];
+  return reduce::finite_or_zero(sum[0] / 8);
 }
 
-// Mean and variance of each of those rows or channels.
+// Mean and variance of each of `count` <= kTogether channels of long planes.
 template <class T>
-PN_NOINLINE void run_moments(int64_t count, int64_t step, int64_t runs, int64_t n, int64_t stride, const T* x,
-                             bool centred, T* mean, T* var) {
+PN_NOINLINE void channel_moments(const Planes& s, int64_t count, const T* x, bool centred, T* mean, T* var) {
   T centre[kTogether] = {};
   double sums[kSums][kTogether];
-  for (int64_t k = 0; centred && k < count; ++k) centre[k] = near_mean(n, x + k * step);
+  const int64_t step = s.blocked ? kBatchLanes : 1;
+  for (int64_t c = 0; centred && c < count; ++c) centre[c] = near_mean(s.places / step, x + c * s.places, step);
   for (int pass = 0; pass < 2; ++pass) {
-    run_sums<T>(count, step, runs, n, stride, nullptr, x, centre, nullptr, sums);
-    if (!settle(count, static_cast<double>(runs * n), centred, centre, sums[0], sums[1], mean, var)) break;
+    channel_sums<T>(s, count, nullptr, x, centre, sums);
+    if (!settle(count, static_cast<double>(s.rows * s.places), centred, centre, sums[0], sums[1], mean, var)) break;
   }
 }
 
@@ -286,8 +348,8 @@ template <class T>
 void moments(const Planes& s, const T* x, bool centred, T* mean, T* var) {
   if (s.places >= kLongPlaces) {
     for (int64_t c = 0; c < s.channels; c += kTogether)
-      run_moments(c + kTogether < s.channels ? kTogether : s.channels - c, s.places, s.rows, s.places, s.stride,
-                  x + c * s.places, centred, mean + c, var + c);
+      channel_moments(s, c + kTogether < s.channels ? kTogether : s.channels - c, x + c * s.places, centred, mean + c,
+                      var + c);
     return;
   }
   // The centres are the means of the first 8 rows.
@@ -314,8 +376,8 @@ void sums(const Planes& s, const T* dy, const T* x, const T* mean, double* out) 
   if (s.places >= kLongPlaces) {
     for (int64_t c = 0; c < s.channels; c += kTogether) {
       const int64_t count = c + kTogether < s.channels ? kTogether : s.channels - c, at = c * s.places;
-      double own[2][kTogether];
-      run_sums<T>(count, s.places, s.rows, s.places, s.stride, dy + at, x + at, mean + c, nullptr, own);
+      double own[kSums][kTogether];
+      channel_sums<T>(s, count, dy + at, x + at, mean + c, own);
       for (int64_t k = 0; k < count; ++k) out[c + k] = own[0][k], out[s.channels + c + k] = own[1][k];
     }
     return;
@@ -410,7 +472,7 @@ void rows(const NormRows<T>& s, const T* bias, T* y, T* mean, T* var) {
     double factors[kTogether];
     T scales[kTogether];
     const T *own_mean = mean + first, *own_scale = scales;
-    run_moments(count, n, 1, n, 0, x, s.centred, mean + first, var + first);
+    channel_moments({1, count, n, 0}, count, x, s.centred, mean + first, var + first);
     inverse(count, var + first, s.eps, factors);
     for (int64_t r = 0; r < count; ++r) scales[r] = static_cast<T>(factors[r]);
     over_strips<T>(n, [=]<int W>(int64_t i, int lanes) PN_LAMBDA {
@@ -453,7 +515,7 @@ void rows_back(const NormRows<T>& s, const T* dy, const T* mean, const T* var, c
     }
     const auto* const k = &own;
     double factors[kTogether], sums[2][kTogether];
-    run_sums(count, n, 1, n, 0, g, x, own.mean, weight, sums);
+    run_sums(count, n, n, g, x, own.mean, weight, sums);
     inverse(kTogether, own.var, s.eps, factors);
     for (int r = 0; r < kTogether; ++r) {
       own.scale[r] = static_cast<T>(factors[r]);

@@ -246,6 +246,23 @@ static void mask(Stream s, int64_t groups, uint32_t below, uint8_t* y) {
   });
 }
 
+static void turn_mask(int64_t n, const uint8_t* bits, int64_t first, int64_t step, uint8_t* y) {
+  constexpr int kTogether = 32;
+  for (int64_t i = 0; i < n; i += kTogether) {
+    uint32_t row[kTogether] = {};
+    for (int l = 0; l < kBatchLanes; ++l) {
+      const int64_t at = first + l * step + i;
+      uint64_t eight_bytes;
+      __builtin_memcpy(&eight_bytes, bits + (at >> 3), 8);
+      const uint32_t m = (uint32_t)(eight_bytes >> (at & 7)), bit = 1u << l;
+      for (int k = 0; k < kTogether; ++k) row[k] |= m & 1u << k ? bit : 0;
+    }
+    uint16_t narrow[kTogether];
+    for (int k = 0; k < kTogether; ++k) narrow[k] = (uint16_t)row[k];
+    __builtin_memcpy(y + 2 * i, narrow, (size_t)(n - i < kTogether ? n - i : kTogether) * 2);
+  }
+}
+
 template <class T>
 static void dropout(const Dropout<T>& d, int64_t at, int64_t n, const T* x, const uint8_t* bits, T* y) {
   const T low = d.low, scale = d.scale, shift = d.shift;
@@ -277,6 +294,7 @@ RandomKernels<T> table() {
   k.normal = &normal;
   k.bernoulli = &bernoulli<T>;
   k.mask = &mask;
+  k.turn_mask = &turn_mask;
   k.dropout = &dropout<T>;
   return k;
 }
