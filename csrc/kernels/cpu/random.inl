@@ -246,20 +246,34 @@ static void mask(Stream s, int64_t groups, uint32_t below, uint8_t* y) {
   });
 }
 
+// Squares of 16 images by 16 places, many side by side, are transposed by swapping ever smaller halves of them.
 static void turn_mask(int64_t n, const uint8_t* bits, int64_t first, int64_t step, uint8_t* y) {
-  constexpr int kTogether = 32;
-  for (int64_t i = 0; i < n; i += kTogether) {
-    uint32_t row[kTogether] = {};
+  constexpr int kWords = 8, kPlaces = 64 * kWords, kSquares = kPlaces / 16;
+  for (int64_t i = 0; i < n; i += kPlaces) {
+    const int64_t m = n - i < kPlaces ? n - i : kPlaces;
+    alignas(64) uint64_t words[kBatchLanes][kWords];
     for (int l = 0; l < kBatchLanes; ++l) {
-      const int64_t at = first + l * step + i;
-      uint64_t eight_bytes;
-      __builtin_memcpy(&eight_bytes, bits + (at >> 3), 8);
-      const uint32_t m = (uint32_t)(eight_bytes >> (at & 7)), bit = 1u << l;
-      for (int k = 0; k < kTogether; ++k) row[k] |= m & 1u << k ? bit : 0;
+      const int64_t at = first + l * step + i, off = at & 7;
+      uint64_t w[kWords + 1] = {};
+      if (m == kPlaces)
+        __builtin_memcpy(w, bits + (at >> 3), sizeof w);
+      else
+        __builtin_memcpy(w, bits + (at >> 3), (size_t)(m + off + 7) / 8);
+      for (int k = 0; k < kWords; ++k) words[l][k] = w[k] >> off | w[k + 1] << 1 << (63 - off);
     }
-    uint16_t narrow[kTogether];
-    for (int k = 0; k < kTogether; ++k) narrow[k] = (uint16_t)row[k];
-    __builtin_memcpy(y + 2 * i, narrow, (size_t)(n - i < kTogether ? n - i : kTogether) * 2);
+    alignas(64) uint16_t row[kBatchLanes][kSquares], turned[kPlaces];
+    __builtin_memcpy(row, words, sizeof row);
+    for (int half = 8, mask = 0xff; half > 0; half /= 2, mask ^= mask << half)
+      for (int l = 0; l < kBatchLanes; ++l)
+        if (!(l & half))
+          for (int k = 0; k < kSquares; ++k) {
+            const uint16_t swapped = (uint16_t)((row[l][k] >> half ^ row[l + half][k]) & mask);
+            row[l + half][k] ^= swapped;
+            row[l][k] ^= (uint16_t)(swapped << half);
+          }
+    for (int l = 0; l < kBatchLanes; ++l)
+      for (int k = 0; k < kSquares; ++k) turned[k * 16 + l] = row[l][k];
+    __builtin_memcpy(y + 2 * i, turned, (size_t)m * 2);
   }
 }
 
