@@ -68,7 +68,7 @@ MODELS = {
         nn.Conv2d(3, 3, 2), nn.BatchNorm2d(3), nn.AvgPool2d(2)
     ),
     "norms of short planes": lambda: nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.MaxPool2d(4), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2), nn.BatchNorm2d(3)
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(4), nn.BatchNorm2d(4), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2), nn.Tanh()
     ),
     "dropout": lambda: nn.Sequential(
         nn.Conv2d(3, 5, 3), nn.ReLU(), nn.BatchNorm2d(5), nn.Dropout(0.3), nn.Conv2d(5, 3, 3), nn.Dropout2d(0.3),
@@ -76,7 +76,7 @@ MODELS = {
     ),
     "resampled and padded": lambda: nn.Sequential(
         nn.Upsample(scale_factor=2, mode="bicubic"), nn.Conv2d(3, 4, 3), nn.Upsample(size=(9, 8), mode="bilinear"),
-        nn.ReflectionPad2d(2), nn.ConvTranspose2d(4, 3, 3), nn.Upsample(scale_factor=1.5), nn.ReplicationPad2d((0, 0, 1, 0))
+        nn.ReflectionPad2d(2), nn.ConvTranspose2d(4, 3, 3), nn.Upsample(scale_factor=1.5), nn.ReplicationPad2d(1)
     ),
     "dropout on the way out": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.Dropout(0.4), nn.AvgPool2d(2), nn.Dropout(0.3), nn.Conv2d(4, 3, 2), nn.Dropout(0.2)

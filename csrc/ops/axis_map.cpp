@@ -21,8 +21,8 @@ void apply(const AxisMap<T>& map, int64_t low, int64_t high, int64_t n, const T*
       {high - low, map.begin.data() + low, map.place.data(), map.weight.data(), n, x, y + low * n});
 }
 
-// Maps the last axes of x, `rows` times all of them, 16 rows side by side: turned so that they lie innermost. As soon as
-// x or y lies in blocks of the batch, these are the rows of one channel, else neighbours.
+// Maps the last axes of x, `rows` times all of them, 16 rows side by side: turned so that they lie innermost. As soon
+// as x or y lies in blocks of the batch, these are the rows of one channel, else neighbours.
 template <class T>
 void map_rows(const OpCall& call, const std::vector<const AxisMap<T>*>& maps, int64_t rows, const T* x, T* y) {
   const bool x_blocked = (call.blocked & 1) != 0, y_blocked = (call.blocked & kOutputBit) != 0;
@@ -40,8 +40,7 @@ void map_rows(const OpCall& call, const std::vector<const AxisMap<T>*>& maps, in
       T *room = memory.data(), *other = room + most * kLanes;
       const int64_t first = tile / step * kLanes * step + tile % step, lanes = std::min(kLanes, rows - first);
       const T* now = x_blocked ? x + tile * kLanes * from : other;
-      if (!x_blocked)
-        kernels().of<T>().conv.transpose(x + first * from, step * from, other, lanes, lanes, from);
+      if (!x_blocked) kernels().of<T>().conv.transpose(x + first * from, step * from, other, lanes, lanes, from);
       int64_t before = 1, after = from;
       for (const AxisMap<T>* map : maps) {
         T* const next = y_blocked && map == maps.back() ? y + tile * kLanes * to : room;

@@ -294,7 +294,9 @@ Array out_of_blocks(const Array& a) {
 }
 
 // Whether the sums of x are made in an order that its blocks of the batch have, too.
-bool sums_in_blocks(const ConvShape& s) { return s.n % kBatchLanes == 0 && s.n * s.in_size() > 0 && s.in_size() >= kLongPlaces; }
+bool sums_in_blocks(const ConvShape& s) {
+  return s.n % kBatchLanes == 0 && s.n * s.in_size() > 0 && s.in_size() >= kLongPlaces;
+}
 
 // The sums of x (N, C, ...) over all but its channels.
 void sum_to_channels(const Array& x, const Array& sums) {

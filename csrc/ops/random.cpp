@@ -334,10 +334,10 @@ const OpList& random_ops() {
       {"bernoulli", 2, 1, kDraws | kAnyTypes | kChecksValues, infer_bernoulli, run_bernoulli},
       {"integers", 1, 1, kDraws | kAnyTypes, infer_integers, run_integers},
       {"permutation", 1, 1, kDraws | kAnyTypes, infer_permutation, run_permutation},
-      {"dropout_mask", 1, 1, kDraws | kAnyTypes, infer_dropout_mask, run_dropout_mask, 0, nullptr, nullptr,
-       nullptr, nullptr, mask_blocks},
-      {"dropout", 2, 1, kAnyTypes | kSecondIsWhole, infer_dropout, run_dropout, 0, bind_dropout, nullptr,
-       nullptr, nullptr, dropout_blocks},
+      {"dropout_mask", 1, 1, kDraws | kAnyTypes, infer_dropout_mask, run_dropout_mask, 0, nullptr, nullptr, nullptr,
+       nullptr, mask_blocks},
+      {"dropout", 2, 1, kAnyTypes | kSecondIsWhole, infer_dropout, run_dropout, 0, bind_dropout, nullptr, nullptr,
+       nullptr, dropout_blocks},
   };
   return ops;
 }

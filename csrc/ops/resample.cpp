@@ -132,10 +132,10 @@ void run_resample(const OpCall& call) {
 
 const OpList& resample_ops() {
   static const OpList ops = {
-      {"resample", 1, 1, kPlain, infer_resample, run_resample<false>, 0, nullptr, nullptr, nullptr,
-       nullptr, map_blocks},
-      {"resample_backward", 1, 1, kPlain, infer_resample, run_resample<true>, 0, nullptr, nullptr, nullptr,
-       nullptr, map_blocks},
+      {"resample", 1, 1, kPlain, infer_resample, run_resample<false>, 0, nullptr, nullptr, nullptr, nullptr,
+       map_blocks},
+      {"resample_backward", 1, 1, kPlain, infer_resample, run_resample<true>, 0, nullptr, nullptr, nullptr, nullptr,
+       map_blocks},
   };
   return ops;
 }

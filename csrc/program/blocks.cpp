@@ -1,6 +1,6 @@
 // Which temporaries lie in blocks of the batch (ops/op.h): those that only pass between ops which let them, such as
-// convolutions, pooling, norms and elementwise calls. Their layout is then changed where such a stretch begins and ends,
-// and not in every call. A mask of bits that such a call takes as a whole goes along.
+// convolutions, pooling, norms and elementwise calls. Their layout is then changed where such a stretch begins and
+// ends, and not in every call. A mask of bits that such a call takes as a whole goes along.
 #include <vector>
 
 #include "program/fusion.h"

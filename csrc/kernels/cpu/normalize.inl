@@ -1,9 +1,9 @@
 // Normalisation kernels. Included by isa_unit.cpp inside the namespace of one instruction set, after reduce.inl.
 //
 // The order of every sum is part of its definition. Over the run of a row, or of a channel in an image: element i goes
-// to lane i % 16 of chain (i / 16) % 2 while whole groups of 32 elements last, the rest to chain 0; chains and lanes are
-// joined as in reduce.inl, and blocks of kRowBlock elements, then images, are added in double. Of few columns: row after
-// row within blocks of kColumnBlock, then block after block in double, then the columns of a channel.
+// to lane i % 16 of chain (i / 16) % 2 while whole groups of 32 elements last, the rest to chain 0; chains and lanes
+// are joined as in reduce.inl, and blocks of kRowBlock elements, then images, are added in double. Of few columns: row
+// after row within blocks of kColumnBlock, then block after block in double, then the columns of a channel.
 //
 // Mean and variance come from one pass over the distances to a centre, the mean of a few elements, and from a second
 // pass with the mean as the centre if that one was far off.
@@ -220,7 +220,8 @@ inline bool settle(int64_t count, double n, bool centred, T* __restrict centre, 
   return any;
 }
 
-// The sums of add() for each of `count` <= kTogether runs of n elements, `step` elements apart: out[0][k] and out[1][k].
+// The sums of add() for each of `count` <= kTogether runs of n elements, `step` elements apart: out[0][k] and
+// out[1][k].
 template <class T>
 PN_NOINLINE void run_sums(int64_t count, int64_t step, int64_t n, const T* dy, const T* x, const T* centre,
                           const T* weight, double (*out)[kTogether]) {
