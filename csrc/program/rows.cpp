@@ -45,6 +45,7 @@ void RowTaker::one(const char* source, char* target) const {
 }
 
 void RowTaker::take(const int64_t* rows) const {
+  if (n_ == 1) return one(from_ + rows[0] * from_row_, to_);
   // Rows lie anywhere, where no hardware looks ahead of itself; long ones (ahead_ is 0) it reads well on its own.
   const auto ask = [&](int64_t i) {
     const char* const row = from_ + rows[i] * from_row_;
