@@ -41,29 +41,41 @@ std::vector<ConvSegment> conv_segments(const ConvAxis& axis, int64_t source_size
 // The axes of y from x (one), or of x from y (`up`; one for each remainder of the stride).
 std::vector<ConvAxis> conv_axes(const ConvShape& s, int axis, bool up);
 
-// The valid taps of one source channel at a position (j0, j1) of the two outer axes, as the kernels walk them: one
-// segment of the innermost axis after the other. tap(place in the channel, number among its weights) says how a pass
-// writes one down.
+// The taps of one source channel at position 0, in order. tap(place in the channel, number in the kernel, number among
+// the pass's own) says how a pass writes one down.
+template <class F>
+std::vector<Tap> all_taps(const ConvShape& s, const ConvAxis* const* axes, const int64_t* source_size, const F& tap) {
+  const ConvAxis &a0 = *axes[0], &a1 = *axes[1], &a2 = *axes[2];
+  std::vector<Tap> taps;
+  for (size_t i0 = 0; i0 < a0.k.size(); ++i0)
+    for (size_t i1 = 0; i1 < a1.k.size(); ++i1)
+      for (size_t i2 = 0; i2 < a2.k.size(); ++i2)
+        taps.push_back(tap((a0.base[i0] * source_size[1] + a1.base[i1]) * source_size[2] + a2.base[i2],
+                           (a0.k[i0] * s.kernel[1] + a1.k[i1]) * s.kernel[2] + a2.k[i2],
+                           static_cast<int64_t>(taps.size())));
+  return taps;
+}
+
+// Those of them that are valid at a position (j0, j1) of the two outer axes, for each segment of the innermost axis.
 class TapTable {
  public:
-  TapTable(const ConvAxis* const* axes, const int64_t* source_size, const std::vector<ConvSegment>& segments)
-      : a0_(*axes[0]), a1_(*axes[1]), a2_(*axes[2]), from_(source_size), segments_(segments) {}
+  TapTable(const ConvAxis* const* axes, const int64_t* source_size, const std::vector<ConvSegment>& segments,
+           const std::vector<Tap>& all)
+      : a0_(*axes[0]), a1_(*axes[1]), from_(source_size), segments_(segments), all_(all) {
+    t1_ = static_cast<int64_t>(a1_.k.size()), t2_ = static_cast<int64_t>(axes[2]->k.size());
+    list_.resize(segments.size() * all.size());
+  }
 
-  // The table for (j0, j1); made anew only if other taps are valid there than at the last position.
-  template <class F>
-  const Tap* at(int64_t j0, int64_t j1, const F& tap) {
-    if (holds(j0, j1)) return list_.data();
+  // Goes to (j0, j1); the table is made anew only if other taps are valid there than at the last position.
+  void move(int64_t j0, int64_t j1) {
+    if (holds(j0, j1)) return;
     a0_.valid(j0, from_[0], now_, now_ + 1);
     a1_.valid(j1, from_[1], now_ + 2, now_ + 3);
-    list_.clear();
-    const int64_t t1 = static_cast<int64_t>(a1_.k.size()), t2 = static_cast<int64_t>(a2_.k.size());
+    Tap* to = list_.data();
     for (const ConvSegment& e : segments_)
       for (int64_t i0 = now_[0]; i0 < now_[1]; ++i0)
         for (int64_t i1 = now_[2]; i1 < now_[3]; ++i1)
-          for (int64_t i2 = e.low; i2 < e.high; ++i2)
-            list_.push_back(
-                tap((a0_.base[i0] * from_[1] + a1_.base[i1]) * from_[2] + a2_.base[i2], (i0 * t1 + i1) * t2 + i2));
-    return list_.data();
+          for (int64_t i2 = e.low; i2 < e.high; ++i2) *to++ = all_[static_cast<size_t>((i0 * t1_ + i1) * t2_ + i2)];
   }
 
   // Whether the last table holds at (j0, j1) as well.
@@ -74,14 +86,18 @@ class TapTable {
     return std::equal(wanted, wanted + 4, now_);
   }
 
+  // The taps of the first segment; those of the others follow.
+  const Tap* taps() const { return list_.data(); }
+
   // How many of them belong to a segment.
   int64_t count(const ConvSegment& e) const { return (now_[1] - now_[0]) * (now_[3] - now_[2]) * (e.high - e.low); }
 
  private:
-  const ConvAxis &a0_, &a1_, &a2_;
+  const ConvAxis &a0_, &a1_;
   const int64_t* from_;
   const std::vector<ConvSegment>& segments_;
-  int64_t now_[4] = {-1, -1, -1, -1};
+  const std::vector<Tap>& all_;
+  int64_t t1_, t2_, now_[4] = {-1, -1, -1, -1};
   std::vector<Tap> list_;
 };
 

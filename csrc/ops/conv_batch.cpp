@@ -33,12 +33,10 @@ int64_t held_by(const ConvShape& s, int64_t rows) {
 }
 
 // The pass for one remainder of each axis.
-template <class T>
 struct Pass {
   const ConvAxis* axis[3];
-  int64_t taps;
   std::vector<ConvSegment> segments;
-  Array weight;
+  std::vector<Tap> taps;
 };
 
 // A block of images of one operand, from one image on. Places in them are counted as in a single image.
@@ -77,16 +75,15 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
   for (int d = 0; d < 3; ++d) axes[d] = conv_axes(s, d, up);
   const int64_t parts0 = static_cast<int64_t>(axes[0].size()), parts1 = static_cast<int64_t>(axes[1].size()),
                 parts2 = static_cast<int64_t>(axes[2].size());
-  std::vector<Pass<T>> passes;
+  std::vector<Pass> passes;
   for (const ConvAxis& a0 : axes[0])
     for (const ConvAxis& a1 : axes[1])
       for (const ConvAxis& a2 : axes[2]) {
-        Pass<T>& pass = passes.emplace_back();
+        Pass& pass = passes.emplace_back();
         pass.axis[0] = &a0, pass.axis[1] = &a1, pass.axis[2] = &a2;
-        pass.taps = static_cast<int64_t>(a0.k.size() * a1.k.size() * a2.k.size());
         pass.segments = conv_segments(a2, from[2]);
-        pass.weight = memory<T>(s.groups * sources * pass.taps * channels);
-        pack_weight(s, up, pass.axis, weight, channels, pass.weight.template ptr<T>());
+        pass.taps = all_taps(s, pass.axis, from,
+                             [](int64_t place, int64_t number, int64_t) { return Tap{number, place * kLanes}; });
       }
 
   const int64_t rows = to[0] * to[1], blocks = pieces_of(s.n, kLanes) * s.groups;
@@ -109,7 +106,7 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
     int64_t low = from[0] * from[1], high = 0;
     for (int64_t row = first; row < last; ++row) {
       int64_t j0, j1, low0, high0, low1, high1;
-      const Pass<T>& pass = passes[static_cast<size_t>(pass_of(row, &j0, &j1))];
+      const Pass& pass = passes[static_cast<size_t>(pass_of(row, &j0, &j1))];
       const ConvAxis &a0 = *pass.axis[0], &a1 = *pass.axis[1];
       a0.valid(j0, from[0], &low0, &high0);
       a1.valid(j1, from[1], &low1, &high1);
@@ -137,24 +134,25 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
 
     TapProduct<T> p{};
     p.rows = channels;
-    p.a_row = 1;
+    p.a = weight + g * s.co * s.ci * s.kernel_size();
+    p.a_row = (up ? 1 : s.ci) * s.kernel_size();
+    p.a_repeat = (up ? s.ci : 1) * s.kernel_size();
     p.b_repeat = (in.blocked ? from_plane : held) * kLanes;
     p.c_row = (out.blocked ? to_plane : count) * kLanes;
     p.repeats = sources;
     p.row_bias = bias ? bias + g * channels : nullptr;
     for (int64_t part = 0; part < static_cast<int64_t>(passes.size()); ++part) {
-      const Pass<T>& pass = passes[static_cast<size_t>(part)];
+      const Pass& pass = passes[static_cast<size_t>(part)];
       const ConvAxis &a0 = *pass.axis[0], &a1 = *pass.axis[1], &a2 = *pass.axis[2];
-      TapTable table(pass.axis, from, pass.segments);
-      p.a_repeat = pass.taps * channels;
-      p.a = pass.weight.template ptr<T>() + g * sources * p.a_repeat;
+      TapTable table(pass.axis, from, pass.segments, pass.taps);
       const int64_t b_row = a1.advance * from[2] * kLanes, b_next = a2.advance * kLanes;
       const int64_t c_row = parts1 * to[2] * kLanes, c_next = a2.step * kLanes;
       for (int64_t row = first, done = first; row < last; ++row) {
         int64_t j0, j1;
         const int64_t begin = pass_of(row, &j0, &j1);
         if (row < done || part < begin || part >= begin + parts2) continue;
-        p.tap = table.at(j0, j1, [&](int64_t place, int64_t number) { return Tap{number * channels, place * kLanes}; });
+        table.move(j0, j1);
+        p.tap = table.taps();
         // The rows of this pass that have the same taps. Where they are more than the positions of a segment (one, at
         // the image's edge), columns of a product go down the image.
         int64_t count = 1;

@@ -48,12 +48,14 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
         const int64_t band = std::clamp<int64_t>(kTaskWork / (1 + a2.count * width * (1 + taps)), 1, row_count);
         const int64_t bands = pieces_of(row_count, band);
         const std::vector<ConvSegment> segments = conv_segments(a2, from[2]);
+        const std::vector<Tap> all =
+            all_taps(s, part, from, [&](int64_t place, int64_t, int64_t number) { return Tap{place, number * width}; });
         parallel_for(s.n * s.groups * bands, [&](int64_t task) {
           const int64_t image = task / bands, g = image % s.groups;
           const int64_t first = task % bands * band, last = std::min(row_count, first + band);
           const T* const x = source + image * sources * from_plane;
           T* const sums = scratch<T>(band * a2.count * width);
-          TapTable table(part, from, segments);
+          TapTable table(part, from, segments, all);
           TapProduct<T> p{};
           p.columns = width;
           p.a_row = a2.advance;
@@ -66,7 +68,8 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
           for (int64_t r = first; r < last; ++r) {
             const int64_t j0 = r / a1.count, j1 = r % a1.count;
             const T* const row = x + (j0 * a0.advance * from[1] + j1 * a1.advance) * from[2];
-            p.tap = table.at(j0, j1, [&](int64_t place, int64_t number) { return Tap{place, number * width}; });
+            table.move(j0, j1);
+            p.tap = table.taps();
             for (const ConvSegment& e : segments) {
               p.rows = e.end - e.begin;
               p.taps = table.count(e);
