@@ -33,8 +33,8 @@ struct TapProduct {
   int64_t b_step = kBatchLanes, c_step = kBatchLanes;
 };
 
-// sums[r, j, l] += a[i * a_image + r * a_row + s * kBatchLanes + l] * b[i * b_image + place[j] + s * b_step + l] for
-// l < kBatchLanes, s < steps and image after image i: one chain per lane l. sums is dense.
+// sums[r, j, l] += (or, if `begin`, =) a[i * a_image + r * a_row + s * kBatchLanes + l] * b[i * b_image + place[j] + s
+// * b_step + l] for l < kBatchLanes, s < steps and image after image i: one chain per lane l. sums is dense.
 template <class T>
 struct LaneProduct {
   int64_t rows, columns, steps, images;
@@ -45,6 +45,7 @@ struct LaneProduct {
   const int64_t* place;
   T* sums;
   int64_t b_step = kBatchLanes;
+  bool begin = false;
 };
 
 // Rows of some matrices (planes): their elements taken apart, or put together, by the remainder of the column.

@@ -244,7 +244,8 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
     T *const sums = scratch<T>(lane_sums + x_held + y_held), *const x = sums + lane_sums, *const y = x + x_held;
     T* const y_sums = sums + rows * columns * kLanes;
     // y is written whole, and so is x but for the zeros beside its rows.
-    std::memset(sums, 0, static_cast<size_t>(lane_sums + (length2 == s.in[2] ? 0 : x_held)) * sizeof(T));
+    if (length2 != s.in[2]) std::memset(x, 0, static_cast<size_t>(x_held) * sizeof(T));
+    std::memset(y_sums, 0, static_cast<size_t>(rows * kLanes) * sizeof(T));
     LaneProduct<T> p{};
     p.rows = rows;
     p.columns = columns;
@@ -255,6 +256,7 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
     p.place = places.data();
     p.sums = sums;
     p.b_step = s.stride[2] * kLanes;
+    p.begin = true;
     for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; ++unit) {
       const int64_t image = unit / bands * kLanes, images = std::min(kLanes, s.n - image), first = unit % bands * band;
       if (images < kLanes) std::memset(x, 0, static_cast<size_t>(x_held + y_held) * sizeof(T));
@@ -289,6 +291,7 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
         p.a = y_blocked ? y_block.lanes(y_place) : y;
         p.b = direct ? x_block.lanes(g * s.ci * in + (j0 * s.stride[0] * s.in[1] + start) * s.in[2]) : x;
         kernel.lane_product(p);
+        p.begin = false;
         if (db) kernel.sum_lanes(rows, count, p.a, p.a_row, y_sums);
       }
     }

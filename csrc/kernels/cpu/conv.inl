@@ -131,7 +131,8 @@ void product(const TapProduct<T>& whole) {
   }
 }
 
-// One register tile of a LaneProduct: a, place and sums of `whole` are moved there; sums_row is the row length of all.
+// One register tile of a LaneProduct: a, b, place and sums of `whole` are moved there; sums_row is the row length of
+// all.
 template <class T>
 struct LaneTile {
   const LaneProduct<T>& whole;
@@ -147,18 +148,20 @@ void lane_tile(const LaneTile<T>& s) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) sum[r][c] = load<T>(s.sums + r * s.sums_row + c * kBatchLanes);
-  const int64_t a_row = s.whole.a_row, steps = s.whole.steps, b_step = s.whole.b_step;
-  for (int64_t image = 0; image < s.whole.images; ++image) {
-    const T* a = s.a + image * s.whole.a_image;
-    const T* b[C];
+    for (int c = 0; c < C; ++c) sum[r][c] = s.whole.begin ? V<T>{} : load<T>(s.sums + r * s.sums_row + c * kBatchLanes);
+  const int64_t a_row = s.whole.a_row, b_step = s.whole.b_step, steps = s.whole.steps;
+  int64_t place[C];
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) b[c] = s.b + image * s.whole.b_image + s.place[c];
+  for (int c = 0; c < C; ++c) place[c] = s.place[c];
+  const T *a_now = s.a, *b_now = s.b;
 #pragma GCC unroll 1
-    for (int64_t t = 0, at = 0; t < steps; ++t, at += b_step, a += kBatchLanes) {
+  for (int64_t image = s.whole.images; image > 0; --image, a_now += s.whole.a_image, b_now += s.whole.b_image) {
+    const T *a = a_now, *b = b_now;
+#pragma GCC unroll 2
+    for (int64_t t = steps; t > 0; --t, a += kBatchLanes, b += b_step) {
       V<T> y[C];
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) y[c] = load<T>(b[c] + at);
+      for (int c = 0; c < C; ++c) y[c] = load<T>(b + place[c]);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const V<T> x = load<T>(a + r * a_row);
@@ -233,21 +236,16 @@ template <class T>
 void add_lanes(int64_t n, const T* sums, T* y) {
   constexpr int L = kLanes<T>, kVectors = kBatchLanes / L;
   for (int64_t i = 0; i < n; i += L) {
-    V<T> x[L];  // of one result each, then of one lane each
+    V<T> x[L];
 #pragma GCC unroll 16
     for (int r = 0; r < L; ++r) {
       const T* from = sums + smaller(i + r, n - 1) * kBatchLanes;
       V<T> s[kVectors];
       for (int v = 0; v < kVectors; ++v) s[v] = load<T>(from + v * L);
-      for (int half = kVectors / 2; half > 0; half /= 2)
-        for (int v = 0; v < half; ++v) s[v] += s[v + half];
+      reduce::join<reduce::Add, kVectors>(s);
       x[r] = s[0];
     }
-    matmul::transpose_vectors<T, L / 2, L>(x);
-#pragma GCC unroll 4
-    for (int half = L / 2; half > 0; half /= 2)
-      for (int l = 0; l < half; ++l) x[l] += x[l + half];
-    store_some(y + i, x[0], n - i);
+    store_some(y + i, reduce::across_each<T>(x), n - i);
   }
 }
 

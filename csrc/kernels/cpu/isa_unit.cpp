@@ -27,6 +27,8 @@ namespace {
 
 #include "kernels/cpu/matmul.inl"
 
+#include "kernels/cpu/reduce.inl"
+
 #include "kernels/cpu/conv.inl"
 
 #include "kernels/cpu/bf16.inl"
@@ -34,8 +36,6 @@ namespace {
 #include "kernels/cpu/optim.inl"
 
 #include "kernels/cpu/pool.inl"
-
-#include "kernels/cpu/reduce.inl"
 
 #include "kernels/cpu/resample.inl"
 

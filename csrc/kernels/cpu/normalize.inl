@@ -104,23 +104,6 @@ inline PN_LAMBDA void chains(int64_t n, const T* dy, const T* x, const T* weight
   }
 }
 
-// Every other group of q lanes of a and of b, from the first or from the second one on.
-template <int q, bool second, class T, int... I>
-inline V<T> groups(V<T> a, V<T> b, matmul::Sequence<I...>) {
-  return __builtin_shufflevector(a, b, (I + I / q % 2 * (kLanes<T> - q) + (second ? q : 0))...);
-}
-// Lane r of the result: the lanes of v[r], joined as by reduce::across.
-template <class T, int q = kLanes<T> / 2>
-inline V<T> across_each(V<T>* v) {
-  constexpr typename matmul::Count<kLanes<T>>::type lanes{};
-#pragma GCC unroll 8
-  for (int r = 0; r < q; ++r)
-    v[r] = groups<q, false, T>(v[r], v[r + q], lanes) + groups<q, true, T>(v[r], v[r + q], lanes);
-  if constexpr (q > 1)
-    return across_each<T, q / 2>(v);
-  else
-    return v[0];
-}
 // Adds to out[k] the lanes of v[k], joined, for `count` <= kLanes<T> of them; spoils v, which has room for kLanes<T>.
 template <class T>
 PN_NOINLINE void add_across(int64_t count, V<T>* v, double* out) {
@@ -129,7 +112,7 @@ PN_NOINLINE void add_across(int64_t count, V<T>* v, double* out) {
     return;
   }
   for (int64_t k = count; k < kLanes<T>; ++k) v[k] = V<T>{};
-  const V<T> joined = across_each<T>(v);
+  const V<T> joined = reduce::across_each<T>(v);
   for (int k = 0; k < kLanes<T>; ++k) out[k] += static_cast<double>(joined[k]);
 }
 

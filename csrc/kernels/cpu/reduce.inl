@@ -75,6 +75,23 @@ inline T across(typename Vector<T, 16>::type v) {
                             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15)));
 }
 
+// Every other group of q lanes of a and of b, from the first or from the second one on.
+template <int q, bool second, class T, int... I>
+inline V<T> groups(V<T> a, V<T> b, matmul::Sequence<I...>) {
+  return __builtin_shufflevector(a, b, (I + I / q % 2 * (kLanes<T> - q) + (second ? q : 0))...);
+}
+// Lane r of the result: the lanes of v[r], joined as by across<Add>.
+template <class T, int q = kLanes<T> / 2>
+inline V<T> across_each(V<T>* v) {
+  constexpr typename matmul::Count<kLanes<T>>::type lanes{};
+#pragma GCC unroll 8
+  for (int r = 0; r < q; ++r)
+    v[r] = groups<q, false, T>(v[r], v[r + q], lanes) + groups<q, true, T>(v[r], v[r + q], lanes);
+  if constexpr (q > 1)
+    return across_each<T, q / 2>(v);
+  else
+    return v[0];
+}
 // Joins `count` vectors into the first, those half of them apart first. A recursion, so that every index is a constant.
 template <class O, int count, class W>
 inline void join(W* v) {
