@@ -340,3 +340,20 @@ def test_same_bits_for_any_number_of_threads(batch, dtype):
     finally:
         pn.set_num_threads(before)
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("batch", [16, 31, 40, 64])
+@pytest.mark.parametrize(("sizes", "kernel", "groups"), [((12, 12), (5, 5), 1), ((9, 7), (4, 5), 2), ((11,), (6,), 1)])
+def test_same_bits_for_an_image_alone(batch, sizes, kernel, groups):
+    rng = np.random.default_rng(3)
+    d, stay = len(sizes), [m - k + 1 for m, k in zip(sizes, kernel, strict=True)]
+    w = rng.uniform(-1, 1, (16, 6, *kernel)).astype(np.float32)
+    rest = ((1,) * d, (0,) * d, (1,) * d, groups)
+    x = rng.uniform(-1, 1, (batch, 6 * groups, *sizes)).astype(np.float32)
+    g = rng.uniform(-1, 1, (batch, 16, *stay)).astype(np.float32)
+    wider = [m + k - 1 for m, k in zip(sizes, kernel, strict=True)]  # with zeros around it
+    padded = ((1,) * d, tuple(k - 1 for k in kernel), (1,) * d, groups)
+    for op, source, to in ((convolution._conv, x, (wider, padded)), (convolution._conv_transpose, g, (sizes, rest))):
+        together = np.asarray(op(source, w, None, tuple(to[0]), *to[1]))
+        alone = [np.asarray(op(source[i : i + 1], w, None, tuple(to[0]), *to[1])) for i in range(batch)]
+        assert together.tobytes() == np.concatenate(alone).tobytes()

@@ -14,8 +14,7 @@ inline constexpr int64_t kBatchLanes = 16;
 
 // c[r, j] = sum over i < repeats and taps t, in order, of
 //   a[i * a_repeat + r * a_row + tap[t].a] * b[i * b_repeat + tap[t].b + j],
-// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r,
-// j] if `add`, + column_bias[j],
+// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r, j] if `add`, + column_bias[j],
 // + row_bias[r]. Columns stand in groups of kBatchLanes, which lie b_step and c_step apart.
 template <class T>
 struct TapProduct {

@@ -47,6 +47,7 @@ template <class F>
 std::vector<Tap> all_taps(const ConvShape& s, const ConvAxis* const* axes, const int64_t* source_size, const F& tap) {
   const ConvAxis &a0 = *axes[0], &a1 = *axes[1], &a2 = *axes[2];
   std::vector<Tap> taps;
+  taps.reserve(a0.k.size() * a1.k.size() * a2.k.size());
   for (size_t i0 = 0; i0 < a0.k.size(); ++i0)
     for (size_t i1 = 0; i1 < a1.k.size(); ++i1)
       for (size_t i2 = 0; i2 < a2.k.size(); ++i2)

@@ -20,6 +20,7 @@ constexpr int64_t kHeld = int64_t{3} << 16;      // elements that a task holds: 
 constexpr int64_t kHeldRow = int64_t{3} << 15;   // that one row may take: more is left to the other ways
 constexpr int64_t kTasks = 8;                    // enough for some threads
 constexpr int64_t kTaskWork = 3000000;           // multiply-adds that a task should have
+constexpr int64_t kLoneShare = 8;                // of all positions, from which one in so many counts as much
 constexpr int64_t kRun = 256;                    // elements of a channel that are worth a pass of their own
 constexpr int64_t kFewTasks = 4;                 // of a weight's gradient: each takes x anew
 constexpr int64_t kParts = 8;                    // of a batch, whose sums of a weight's gradient are made apart
@@ -86,17 +87,28 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
                              [](int64_t place, int64_t number, int64_t) { return Tap{number, place * kLanes}; });
       }
 
-  const int64_t rows = to[0] * to[1], blocks = pieces_of(s.n, kLanes) * s.groups;
+  // A task takes two blocks of images where much of the work is positions that have taps of their own: a vector of each
+  // block makes two, whose sums need not wait for each other.
+  const auto lone = [&](int d) {
+    int64_t n = 0;
+    for (const ConvSegment& e : conv_segments(axes[d][0], from[d])) n += e.end - e.begin == 1;
+    return n;
+  };
+  const bool many = lone(1) * lone(2) * kLoneShare > axes[1][0].count * axes[2][0].count;
+  const int64_t most = many && kernel.lanes == kLanes ? 2 : 1;
+
+  const int64_t rows = to[0] * to[1], blocks = pieces_of(s.n, most * kLanes) * s.groups;
   int64_t band = rows;
   const int64_t work = s.n * s.groups * s.ci * s.co * s.out_size() * s.kernel_size();
-  while (band > 1 && (held_by(s, up ? pieces_of(band, s.stride[1]) : band) > kHeld ||
-                      blocks * pieces_of(rows, band) < std::min(kTasks, work / kTaskWork)))
+  const int64_t wanted = std::min(kTasks, std::max(most * blocks, work / kTaskWork));
+  while (band > 1 && (most * held_by(s, up ? pieces_of(band, s.stride[1]) : band) > kHeld ||
+                      blocks * pieces_of(rows, band) < wanted))
     band = std::min(band - 1, pieces_of(rows, pieces_of(rows, band) + 1));
   const int64_t bands = pieces_of(rows, band);
   parallel_for(blocks * bands, [&](int64_t task) {
-    const int64_t block = task / bands, g = block % s.groups, image = block / s.groups * kLanes;
+    const int64_t block = task / bands, g = block % s.groups, image = block / s.groups * most * kLanes;
     const int64_t first = task % bands * band, last = std::min(rows, first + band);
-    const int64_t images = std::min(kLanes, s.n - image);
+    const int64_t units = std::min(most, pieces_of(s.n - image, kLanes));
     const auto pass_of = [&](int64_t row, int64_t* j0, int64_t* j1) {
       const int64_t i0 = row / to[1], i1 = row % to[1];
       *j0 = i0 / parts0, *j1 = i1 / parts1;
@@ -120,25 +132,34 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
     }
     const int64_t held = std::max<int64_t>(0, high - low) * from[2], count = (last - first) * to[2];
     const int64_t from_image = s.groups * sources * from_plane, to_image = s.groups * channels * to_plane;
-    const Block<const T> in{source + image * from_image, from_image, images, (call.blocked & 1) != 0};
-    const Block<T> out{produced + image * to_image, to_image, images, (call.blocked & kOutputBit) != 0};
+    const bool in_blocks = (call.blocked & 1) != 0, out_blocks = (call.blocked & kOutputBit) != 0;
     const int64_t in_place = g * sources * from_plane + low * from[2];
     const int64_t out_place = g * channels * to_plane + first * to[2];
-    const int64_t turned = in.blocked ? 0 : sources * held * kLanes;
-    T* const own = scratch<T>(turned + (out.blocked ? 0 : channels * count * kLanes));
-    if (images < kLanes) std::memset(own, 0, static_cast<size_t>(turned) * sizeof(T));
-    for (int64_t c = 0; c < sources && !in.blocked; ++c)
-      in.take(in_place + c * from_plane, held, own + c * held * kLanes);
-    const T* const x = in.blocked ? in.lanes(in_place) : own;
-    T* const sums = out.blocked ? out.lanes(out_place) : own + turned;
+    const auto block_of = [&](auto* first, int64_t size, int64_t unit, bool blocked) {
+      const int64_t at = image + unit * kLanes;
+      return Block<std::remove_pointer_t<decltype(first)>>{first + at * size, size, std::min(kLanes, s.n - at),
+                                                           blocked};
+    };
+    const int64_t x_unit = (in_blocks ? from_image : sources * held) * kLanes;
+    const int64_t sums_unit = (out_blocks ? to_image : channels * count) * kLanes;
+    const int64_t turned = in_blocks ? 0 : units * x_unit;
+    T* const own = scratch<T>(turned + (out_blocks ? 0 : units * sums_unit));
+    for (int64_t u = 0; u < units && !in_blocks; ++u) {
+      const Block<const T> in = block_of(source, from_image, u, false);
+      if (in.images < kLanes) std::memset(own + u * x_unit, 0, static_cast<size_t>(x_unit) * sizeof(T));
+      for (int64_t c = 0; c < sources; ++c)
+        in.take(in_place + c * from_plane, held, own + u * x_unit + c * held * kLanes);
+    }
+    const T* const x = in_blocks ? block_of(source, from_image, 0, true).lanes(in_place) : own;
+    T* const sums = out_blocks ? block_of(produced, to_image, 0, true).lanes(out_place) : own + turned;
 
     TapProduct<T> p{};
     p.rows = channels;
     p.a = weight + g * s.co * s.ci * s.kernel_size();
     p.a_row = (up ? 1 : s.ci) * s.kernel_size();
     p.a_repeat = (up ? s.ci : 1) * s.kernel_size();
-    p.b_repeat = (in.blocked ? from_plane : held) * kLanes;
-    p.c_row = (out.blocked ? to_plane : count) * kLanes;
+    p.b_repeat = (in_blocks ? from_plane : held) * kLanes;
+    p.c_row = (out_blocks ? to_plane : count) * kLanes;
     p.repeats = sources;
     p.row_bias = bias ? bias + g * channels : nullptr;
     for (int64_t part = 0; part < static_cast<int64_t>(passes.size()); ++part) {
@@ -153,8 +174,7 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
         if (row < done || part < begin || part >= begin + parts2) continue;
         table.move(j0, j1);
         p.tap = table.taps();
-        // The rows of this pass that have the same taps. Where they are more than the positions of a segment (one, at
-        // the image's edge), columns of a product go down the image.
+        // The rows of this pass that have the same taps.
         int64_t count = 1;
         while (row + count * parts1 < last && row % to[1] + count * parts1 < to[1] && table.holds(j0, j1 + count))
           ++count;
@@ -162,41 +182,48 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
         const T* at = x + ((j0 * a0.advance * from[1] + j1 * a1.advance) - low) * from[2] * kLanes;
         T* c = sums + ((row - first) * to[2] + a2.start) * kLanes;
         for (const ConvSegment& e : pass.segments) {
-          const int64_t width = e.end - e.begin;
-          const bool along = width >= count;
-          p.columns = (along ? width : count) * kLanes;
-          p.b_step = along ? b_next : b_row;
-          p.c_step = along ? c_next : c_row;
+          // Columns of a product go along the row, down the image or from block to block, whichever are most: at the
+          // image's edge, a segment is one position.
+          struct Way {
+            int64_t n, b, c;
+          } ways[] = {{e.end - e.begin, b_next, c_next}, {count, b_row, c_row}, {units, x_unit, sums_unit}};
+          for (Way& way : ways)
+            if (way.n > ways[0].n) std::swap(way, ways[0]);
+          p.columns = ways[0].n * kLanes;
+          p.b_step = ways[0].b;
+          p.c_step = ways[0].c;
           p.taps = table.count(e);
-          for (int64_t i = 0; i < (along ? count : width); ++i) {
-            p.b = at + e.begin * b_next + i * (along ? b_row : b_next);
-            p.c = c + e.begin * c_next + i * (along ? c_row : c_next);
-            kernel.product(p);
-          }
+          for (int64_t i = 0; i < ways[1].n; ++i)
+            for (int64_t k = 0; k < ways[2].n; ++k) {
+              p.b = at + e.begin * b_next + i * ways[1].b + k * ways[2].b;
+              p.c = c + e.begin * c_next + i * ways[1].c + k * ways[2].c;
+              kernel.product(p);
+            }
           p.tap += p.taps;
         }
       }
     }
     // Neighbours in memory are handed on together: a channel's rows while they are in L1, or, of small images, all of
     // an image.
-    if (out.blocked) {
-      for (int64_t c = 0; c < channels; ++c) {
-        const int64_t at = image * to_image + (out_place + c * to_plane) * kLanes;
-        made(call, at, at + count * kLanes);
-      }
-      return;
-    }
     const bool together = bands == 1 && count < kRun;
-    const auto hand_on = [&](int64_t place, int64_t n) {
-      for (int64_t i = 0; i < images && call.epilogue; ++i)
-        made(call, place + (image + i) * to_image, place + (image + i) * to_image + n);
-    };
-    for (int64_t c = 0; c < channels; ++c) {
-      const int64_t place = out_place + c * to_plane;
-      kernel.transpose(sums + c * p.c_row, kLanes, out.first + place, to_image, count, images);
-      if (!together) hand_on(place, count);
+    for (int64_t u = 0; u < units; ++u) {
+      const Block<T> out = block_of(produced, to_image, u, out_blocks);
+      const int64_t before = (image + u * kLanes) * to_image;
+      const auto hand_on = [&](int64_t place, int64_t n) {
+        for (int64_t i = 0; i < out.images && call.epilogue; ++i)
+          made(call, before + i * to_image + place, before + i * to_image + place + n);
+      };
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t place = out_place + c * to_plane;
+        if (out_blocks) {
+          made(call, before + place * kLanes, before + (place + count) * kLanes);
+          continue;
+        }
+        kernel.transpose(sums + u * sums_unit + c * p.c_row, kLanes, out.first + place, to_image, count, out.images);
+        if (!together) hand_on(place, count);
+      }
+      if (together && !out_blocks) hand_on(out_place, channels * to_plane);
     }
-    if (together) hand_on(out_place, channels * to_plane);
   });
 }
 
