@@ -258,6 +258,99 @@ def test_bad_arguments_are_named():
         F.conv2d(x, pn.zeros((4, 3, 3, 3)), stride="a")
 
 
+# ---- Winograd's way: 3x3 windows of wide images between many channels ----
+
+_WINOGRAD = (
+    # images, channels in and out, sizes, padding, groups
+    (3, 48, 52, (7, 28), 1, 1),
+    (2, 50, 48, (5, 57), (1, 0), 2),
+    (16, 64, 49, (4, 150), 2, 1),
+    (1, 48, 48, (1, 24), (3, 1), 1),
+    (17, 48, 48, (2, 28), 1, 1),
+)
+
+
+def _wide(images, in_channels, out_channels, sizes, padding, groups, dtype):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(images, groups * in_channels, *sizes)).astype(dtype)
+    w = rng.normal(size=(groups * out_channels, in_channels, 3, 3)).astype(dtype)
+    bias = rng.normal(size=groups * out_channels).astype(dtype)
+    return x, w, bias, {"padding": padding, "groups": groups}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", _WINOGRAD)
+def test_winograd_matches_the_reference(shape, dtype):
+    x, w, bias, how = _wide(*shape, dtype)
+    y = F.conv2d(x, w, bias, **how)
+    g = np.random.default_rng(6).normal(size=y.shape).astype(dtype)
+    back = F.conv_transpose2d(g, w, None, **how)
+    with pn.reference():
+        wanted, wanted_back = F.conv2d(x, w, bias, **how), F.conv_transpose2d(g, w, None, **how)
+    # The error of a sum of so many terms of one size grows like the root of their number.
+    bound = np.finfo(dtype).eps * np.sqrt(9 * max(x.shape[1], y.shape[1]))
+    np.testing.assert_allclose(y.numpy(), wanted.numpy(), rtol=0, atol=bound * np.abs(wanted.numpy()).max())
+    np.testing.assert_allclose(
+        back.numpy(), wanted_back.numpy(), rtol=0, atol=bound * np.abs(wanted_back.numpy()).max()
+    )
+
+
+def test_winograd_gives_an_image_the_same_bits_in_every_batch():
+    x, w, bias, how = _wide(*_WINOGRAD[4], np.float32)
+    whole = F.conv2d(x, w, bias, **how).numpy()
+    for images in (slice(0, 1), slice(3, 5), slice(0, 16)):
+        np.testing.assert_array_equal(F.conv2d(x[images], w, bias, **how).numpy(), whole[images])
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e30])
+def test_winograd_leaves_large_values_to_the_definition(value):
+    """Sums of neighbours would spread them over the results of a tile."""
+    x, w, bias, how = _wide(*_WINOGRAD[0], np.float32)
+    before = F.conv2d(x, w, bias, **how).numpy()
+    x[1, 3, 2, 9] = value
+    y = F.conv2d(x, w, bias, **how).numpy()
+    touched = np.zeros(y.shape, bool)
+    touched[1, :, 1:4, 8:11] = True
+    assert not np.isclose(y[touched], before[touched]).any()
+    np.testing.assert_allclose(y[~touched], before[~touched], rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(y[[0, 2]], before[[0, 2]])  # other images keep their bits
+    w[0, 0, 0, 0] = value
+    of_weight = F.conv2d(x[[0, 2]], w, bias, **how).numpy()
+    np.testing.assert_allclose(of_weight[:, 1:], before[[0, 2], 1:], rtol=1e-3, atol=1e-3)
+    assert not np.isclose(of_weight[:, 0, 1:, 1:], before[[0, 2], 0, 1:, 1:]).any()
+
+
+def test_winograd_has_the_same_bits_replayed_and_for_any_number_of_threads():
+    x, w, bias, how = _wide(16, 48, 48, (6, 28), 1, 1, np.float32)
+    rng = np.random.default_rng(7)
+    before, found = pn.get_num_threads(), []
+
+    def make():
+        layers = nn.Sequential(nn.Conv2d(48, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 50, 3), nn.MaxPool2d(2))
+        with pn.no_grad():
+            for p, values in zip(layers.parameters(), (w, bias), strict=False):
+                p.copy_(pn.tensor(values))
+        optimizer = optim.SGD(layers.parameters(), lr=1e-3)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = layers(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return SimpleNamespace(step=step, state=lambda: list(layers.parameters()))
+
+    eager_and_compiled(make, [(rng.normal(size=x.shape).astype(np.float32),) for _ in range(4)])
+    try:
+        for threads in (1, 2, 5):
+            pn.set_num_threads(threads)
+            found.append(F.conv2d(x, w, bias, **how).numpy().tobytes())
+    finally:
+        pn.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
 # ---- what is not finite ----
 
 

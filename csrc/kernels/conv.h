@@ -76,7 +76,12 @@ struct ConvKernels {
   void (*take)(const RowCopy<T>&);
   // to[i] = from[i % step * part + i / step] for i < n, in every row. Reads whole vectors.
   void (*put)(const RowCopy<T>&);
-  bool (*finite)(int64_t n, const T* x);
+  bool (*within)(int64_t n, const T* x, T most);  // whether all |x[i]| <= most
+  // Winograd's sums (ops/conv_winograd.cpp) for n tiles side by side, a multiple of kBatchLanes. v[p * point + t] =
+  // place p of B^T d B, where d is columns 2 t to 2 t + 3 of 4 rows.
+  void (*winograd_source)(int64_t n, const T* rows, int64_t row, T* v, int64_t point);
+  // Columns 2 t and 2 t + 1 of 2 rows = A^T m A, plus the bias if there is one, m being m[p * point + t].
+  void (*winograd_result)(int64_t n, const T* m, int64_t point, T bias, bool add, T* rows, int64_t row);
 };
 
 }  // namespace pn

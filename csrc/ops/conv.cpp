@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "core/cpu.h"
@@ -261,11 +262,17 @@ void produce(const OpCall& call, const ConvShape& s, bool up) {
   if (y.size() == 0) return;
   const Array x = as_contiguous(*call.in[0]), w = as_contiguous(*call.in[1]);
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
-  if (suits_batch(s)) return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
-  const bool by_pixel = x.size() > 0 && kernels().of<T>().conv.finite(w.size(), w.ptr<T>()) &&
-                        fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
-  const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
-  pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+  const bool by_winograd = suits_winograd(s) && x.size() > 0 &&
+                           produce_by_winograd<T>(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+  if (!by_winograd && suits_batch(s))
+    return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+  if (!by_winograd) {
+    const T most = std::numeric_limits<T>::max();
+    const bool by_pixel = x.size() > 0 && kernels().of<T>().conv.within(w.size(), w.ptr<T>(), most) &&
+                          fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
+    const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
+    pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+  }
   if (!call.epilogue) return;
   const int64_t planes = s.n * s.groups * (up ? s.ci : s.co), plane = up ? s.in_size() : s.out_size();
   const int64_t each = 1 + kEpilogueTask / plane;
@@ -357,7 +364,8 @@ double operations(const OpCall& call) {
 
 template <ConvShape (*shape)(const OpCall&), unsigned operands>
 unsigned blocks(const OpCall& call) {
-  return suits_batch(shape(call)) ? operands : 0;
+  const ConvShape s = shape(call);
+  return suits_batch(s) && !suits_winograd(s) ? operands : 0;
 }
 unsigned weight_blocks(const OpCall& call) {
   const ConvShape s = conv_weight_shape(call);

@@ -136,4 +136,10 @@ bool suits_batch(const ConvShape& s);
 // The share of lanes that have something to do if vectors run along pixels; 0 if they cannot.
 double conv_pixel_fill(const ConvShape& s, bool up);
 
+// Whether a shape goes by Winograd's way, whatever the number of images.
+bool suits_winograd(const ConvShape& s);
+// By it: faster, with other roundings than the rest. False, and nothing is made, if the weights are too large for it.
+template <class T>
+bool produce_by_winograd(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
+
 }  // namespace pn

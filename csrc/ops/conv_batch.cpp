@@ -3,6 +3,7 @@
 // that lie in blocks of the batch, it need not. Every stride, padding and number of channels then fills the lanes.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "core/array.h"
@@ -328,7 +329,7 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
   });
   add_parts(weights, parts, all, partial.ptr<T>(), dw);
   if (db) add_parts(s.groups * s.co, parts, all, partial.ptr<T>() + weights, db);
-  return kernel.finite(weights, dw);
+  return kernel.within(weights, dw, std::numeric_limits<T>::max());
 }
 
 template void produce_by_batch(const OpCall&, const ConvShape&, bool, const float*, const float*, const float*, float*);

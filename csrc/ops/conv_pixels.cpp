@@ -6,6 +6,7 @@
 // weights' gradients that are not finite, are left to the tables of conv_channels.cpp.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/array.h"
 #include "core/cpu.h"
@@ -313,7 +314,7 @@ bool weigh_by_pixel(const ConvShape& s, const T* x_given, const T* y_given, T* d
     kernel.add_lanes(rows * columns, sums, partial.ptr<T>() + part * all + (g * s.co + low) * columns);
   });
   add_parts(all, parts, all, partial.ptr<T>(), dw);
-  return kernel.finite(all, dw);
+  return kernel.within(all, dw, std::numeric_limits<T>::max());
 }
 
 template void produce_by_pixel(const ConvShape&, bool, const float*, const float*, const float*, float*);

@@ -63,6 +63,61 @@ void row_product(void (*run)(const Gemm<T>&)) {
 }
 
 // ---- convolution ----
+
+// F(2, 3) of one vector, the source's sums and the result's.
+template <class T>
+void winograd_in(const T* d, int64_t step, T* to, int64_t to_step) {
+  const T a = d[0], b = d[step], c = d[2 * step], e = d[3 * step];
+  to[0] = a - c, to[to_step] = b + c, to[2 * to_step] = c - b, to[3 * to_step] = b - e;
+}
+template <class T>
+void winograd_out(const T* m, int64_t step, T* to, int64_t to_step) {
+  const T a = m[0], b = m[step], c = m[2 * step], e = m[3 * step];
+  to[0] = a + b + c, to[to_step] = b - c - e;
+}
+
+template <class T>
+void winograd(const ConvKernels<T>& k) {
+  Hash sums;
+  for (int64_t n = kBatchLanes; n < 5 * kBatchLanes; n += kBatchLanes) {
+    const int64_t row = 2 * n + 2 + n % 3, point = n + 5;
+    const Data<T> x = moderate<T>(4 * row), m = moderate<T>(16 * point);
+    Data<T> v(16 * point), y(2 * row), plain(2 * row);
+    k.winograd_source(n, x.get(), row, v.get(), point);
+    k.winograd_result(n, m.get(), point, T(0.75), true, y.get(), row);
+    k.winograd_result(n, m.get(), point, T(0.75), false, plain.get(), row);
+    for (int64_t t = 0; t < n; ++t) {
+      T half[16], whole[16], of_columns[8], of_both[4];
+      for (int i = 0; i < 4; ++i) winograd_in(x.get() + i * row + 2 * t, 1, half + 4 * i, 1);
+      for (int j = 0; j < 4; ++j) winograd_in(half + j, 4, whole + j, 4);
+      for (int p = 0; p < 16; ++p)
+        if (!same(v[p * point + t], whole[p])) wrong("winograd source", kType<T>, t, p, 0);
+      for (int j = 0; j < 4; ++j) winograd_out(m.get() + j * point + t, 4 * point, of_columns + j, 4);
+      for (int i = 0; i < 2; ++i) {
+        winograd_out(of_columns + 4 * i, 1, of_both + 2 * i, 1);
+        for (int j = 0; j < 2; ++j) {
+          if (!same(plain[i * row + 2 * t + j], of_both[2 * i + j])) wrong("winograd result", kType<T>, t, i, j);
+          if (!same(y[i * row + 2 * t + j], of_both[2 * i + j] + T(0.75))) wrong("winograd result", kType<T>, t, i, j);
+        }
+      }
+    }
+    for (int p = 0; p < 16; ++p) sums.add(v.get() + p * point, n);
+    for (int i = 0; i < 2; ++i) sums.add(y.get() + i * row, 2 * n);
+  }
+  for (int64_t n = 1; n < 40; ++n)
+    for (int64_t at = 0; at < n; ++at) {
+      Data<T> x = moderate<T>(n);
+      for (int64_t i = 0; i < n; ++i) x[i] = i % 2 ? T(2) : T(-2);
+      bool all = k.within(n, x.get(), T(2));
+      for (const T value : {T(-2.5), T(2.5), std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN()}) {
+        x[at] = value;
+        all = all && !k.within(n, x.get(), T(2));
+      }
+      if (!all) wrong("within", kType<T>, n, at, 0);
+    }
+  sums.print("winograd", kType<T>);
+}
+
 template <class T>
 void convolution(const ConvKernels<T>& k) {
   Hash products, lanes, turns;
@@ -158,6 +213,7 @@ void products(const FloatKernels<T>& k) {
   gemm(k.gemm);
   row_product(k.row_product);
   convolution(k.conv);
+  winograd(k.conv);
 }
 template void products<float>(const FloatKernels<float>&);
 template void products<double>(const FloatKernels<double>&);

@@ -335,10 +335,67 @@ void put(const RowCopy<T>& s) {
 }
 
 template <class T>
-bool finite(int64_t n, const T* x) {
+bool within(int64_t n, const T* x, T most) {
+  constexpr int L = kLanes<T>;
+  const V<T> low = V<T>{} - most, high = V<T>{} + most;
+  auto good = low == low;
+  for (int64_t i = 0; i < n; i += L) {
+    const V<T> v = n - i < L ? matmul::load_part(x + i, static_cast<int>(n - i)) : load<T>(x + i);
+    good &= (v >= low) & (v <= high);
+  }
   bool all = true;
-  for (int64_t i = 0; i < n; ++i) all &= x[i] - x[i] == 0;
+  for (int l = 0; l < L; ++l) all &= good[l] != 0;
   return all;
+}
+
+// B^T of F(2, 3), on every vector of four.
+template <class X>
+inline void sums_of_source(X a, X b, X c, X d, X* to, int step) {
+  to[0] = a - c, to[step] = b + c, to[2 * step] = c - b, to[3 * step] = b - d;
+}
+
+template <class T>
+void winograd_source(int64_t n, const T* rows, int64_t row, T* v, int64_t point) {
+  constexpr int L = kLanes<T>;
+  const typename matmul::Count<L>::type lanes{};
+  for (int64_t t = 0; t < n; t += L) {
+    V<T> half[4][4], full[4][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const T* d = rows + i * row + 2 * t;
+      const V<T> a = load<T>(d), b = load<T>(d + L), a2 = load<T>(d + 2), b2 = load<T>(d + L + 2);
+      sums_of_source(every_other<T, 0>(a, b, lanes), every_other<T, 1>(a, b, lanes), every_other<T, 0>(a2, b2, lanes),
+                     every_other<T, 1>(a2, b2, lanes), half[i], 1);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sums_of_source(half[0][j], half[1][j], half[2][j], half[3][j], &full[0][j], 4);
+#pragma GCC unroll 16
+    for (int p = 0; p < 16; ++p) store<T>(v + p * point + t, full[p / 4][p % 4]);
+  }
+}
+
+template <class T>
+void winograd_result(int64_t n, const T* m, int64_t point, T bias, bool add, T* rows, int64_t row) {
+  constexpr int L = kLanes<T>;
+  const typename matmul::Count<L>::type lanes{};
+  for (int64_t t = 0; t < n; t += L) {
+    V<T> half[2][4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const T* at = m + j * point + t;
+      const V<T> a = load<T>(at), b = load<T>(at + 4 * point), c = load<T>(at + 8 * point),
+                 d = load<T>(at + 12 * point);
+      half[0][j] = a + b + c, half[1][j] = b - c - d;
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      V<T> even = half[i][0] + half[i][1] + half[i][2], odd = half[i][1] - half[i][2] - half[i][3];
+      if (add) even += bias, odd += bias;
+      T* to = rows + i * row + 2 * t;
+      store<T>(to, in_turn<T, 0>(even, odd, lanes));
+      store<T>(to + L, in_turn<T, L / 2>(even, odd, lanes));
+    }
+  }
 }
 
 template <class T>
@@ -352,7 +409,9 @@ ConvKernels<T> table() {
           &matmul::transpose<T, kLanes<T>, false>,
           &take<T>,
           &put<T>,
-          &finite<T>};
+          &within<T>,
+          &winograd_source<T>,
+          &winograd_result<T>};
 }
 
 }  // namespace conv
