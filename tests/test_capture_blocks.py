@@ -59,6 +59,14 @@ MODELS = {
     "windows with gaps": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, 3), nn.Conv2d(4, 3, 2), nn.AdaptiveMaxPool2d(2)
     ),
+    "large windows": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=(8, 9)), nn.MaxPool2d(17), nn.Conv2d(4, 3, 1), nn.Upsample(scale_factor=20),
+        nn.Conv2d(3, 2, 3), nn.MaxPool2d(18, 3, padding=2)
+    ),
+    "pooled from outside": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.MaxPool2d(2), nn.Conv2d(4, 3, 2),
+        nn.Upsample(scale_factor=2), nn.MaxPool2d(3, 2), nn.Conv2d(3, 2, 1)
+    ),
     "spread windows": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, 4, dilation=3), nn.Conv2d(4, 3, 2)),
     "only indices would": lambda: nn.Sequential(
         nn.Conv2d(3, 2, 3), nn.AvgPool2d(2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2)
@@ -174,6 +182,26 @@ def test_what_leaves_the_step_does_not():
     compiled = eager_and_compiled(make, [(rng.normal(size=(16, 3, 8, 9)).astype(np.float32),) for _ in range(3)])
     # relu's result is handed out, and so is not in blocks; hence neither is what it reads, place by place.
     assert operands(compiled, "max_pool") == [[False, False, False]]
+
+
+@pytest.mark.parametrize("kernel", [2, 3, 17])
+@pytest.mark.parametrize("unpool", [False, True])
+def test_indices_of_maxima(kernel, unpool):
+    """They are made of places that then do not lie in blocks; the gradient of the maxima reads those as well."""
+    before, after = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 1)
+
+    def make():
+        def step(x):
+            y, indices = F.max_pool2d(before(x), kernel, min(kernel, 2), return_indices=True)
+            z = F.max_unpool2d(y, indices, kernel, min(kernel, 2), output_size=(18, 18)) if unpool else y
+            return indices, pn.autodiff.gradients(after(z).square().sum(), [*before.parameters(), *after.parameters()])
+
+        return SimpleNamespace(step=step, state=lambda: [])
+
+    rng = np.random.default_rng(0)
+    compiled = eager_and_compiled(make, [(rng.normal(size=(32, 3, 20, 20)).astype(np.float32),) for _ in range(3)])
+    assert operands(compiled, "max_pool") == [[True, not unpool, False]]
+    assert operands(compiled, "max_pool_backward") == [[not unpool, False, True]]
 
 
 def test_sums_that_are_not_finite():

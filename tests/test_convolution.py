@@ -13,7 +13,7 @@ from capturing import eager_and_compiled
 import pyneural as pn
 from pyneural import functional as F
 from pyneural import nn, optim
-from pyneural.ops import convolution
+from pyneural.ops import convolution, pooling
 
 RNG = np.random.default_rng(0)
 
@@ -146,6 +146,49 @@ def test_pooling_matches_torch(n):
     for shape, size in itertools.product(shapes, (1, 2, 4, 9) if n > 1 else (1, 2, 5, 20)):
         torch_and_ours(f"AdaptiveAvgPool{n}d", (size,), shape)
         torch_and_ours(f"AdaptiveMaxPool{n}d", (size,), shape, {"return_indices": True})
+
+
+LARGE_WINDOWS = (
+    ("MaxPool1d", (300, 7, 150), (2, 3, 700)),
+    ("MaxPool1d", (200, 1, 0, 3), (20, 630)),
+    ("MaxPool2d", (16, 3), (3, 8, 30, 37)),
+    ("MaxPool2d", ((17, 16), 2, 3, 1), (2, 20, 30, 37)),
+    ("MaxPool2d", (17, 5, 8), (1, 3, 19, 23)),
+    ("MaxPool2d", (56,), (2, 9, 56, 56)),
+    ("MaxPool3d", (7, 2, 3), (2, 2, 9, 10, 11)),
+    ("AdaptiveMaxPool2d", (1,), (2, 9, 56, 56)),
+    ("AdaptiveMaxPool2d", ((3, 2),), (2, 17, 50, 41)),
+    ("AdaptiveMaxPool3d", (2,), (2, 2, 13, 14, 15)),
+)
+
+
+@pytest.mark.parametrize(("name", "args", "shape"), LARGE_WINDOWS)
+def test_large_windows_match_torch(name, args, shape):
+    for ceil in (False, True) if name.startswith("Max") else (None,):
+        settings = {"return_indices": True} if ceil is None else {"return_indices": True, "ceil_mode": ceil}
+        torch_and_ours(name, args, shape, settings)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(16, 16), (16, 17), (2, 3, 4), (256,), (257,), (4, 8, 9)])
+def test_places_of_maxima_are_bytes_where_windows_are_small(sizes, dtype):
+    """What max pooling keeps for its gradient counts up to the most elements of x in a window: padding counts nothing,
+    nor does dilation."""
+    ones, zeros = (1,) * len(sizes), (0,) * len(sizes)
+    far = tuple([3 * n for n in sizes])
+    for size, more, *windows in (
+        (ones, ones, sizes, ones, zeros, ones),
+        (ones, ones, (), (), (), ()),
+        (tuple([2 * n for n in sizes]), ones, far, ones, sizes, ones),
+        (ones, (2,) * len(sizes), sizes, ones, zeros, (2,) * len(sizes)),
+    ):
+        x = uniform(2, 3, *[m * n for m, n in zip(more, sizes, strict=True)]).astype(dtype)
+        y, places = pooling._max_pool(x, size, *windows)
+        assert places.dtype == (np.uint8 if np.prod(sizes) <= 256 else np.int32)
+        indices = pooling._max_pool_indices(places, x.shape[2:], *windows)
+        assert indices.dtype == np.int64
+        found = np.take_along_axis(x.reshape(2, 3, -1), indices.numpy().reshape(2, 3, -1), 2)
+        np.testing.assert_array_equal(found.reshape(y.shape), y)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -6,58 +6,46 @@
 
 namespace pn {
 
-// The places of maxima while they are searched: integers as wide as the elements.
-template <class T>
-struct PoolPlace {
-  using type = int64_t;
-};
-template <>
-struct PoolPlace<float> {
-  using type = int32_t;
+// Rows of outputs and the elements of their windows. Output (r, j) stands at r * y_row + j * lanes and reads x at
+// r * x_row + j * x_step + offset[t] for t < taps (at least one); number[t] is how a place names that element. Each
+// stands for `lanes` planes, side by side. Places are int32 if `wide`, else uint8.
+struct PoolTaps {
+  int64_t rows, n, x_row, x_step, y_row, taps;
+  const int64_t* offset;
+  const int32_t* number;
+  bool wide;
 };
 
-// On rows of `lanes` elements, at most kBatchLanes, one for each plane: y[j] = the largest of the rows tap[t] + j *
-// stride of x over t < taps (at least one), lane by lane; the first of equals, the last NaN. place[j] = at[t] + j *
-// stride of that one.
-template <class T>
-struct MaxOfTaps {
-  int64_t n, stride, lanes, taps;
-  const int64_t *tap, *at;
-  const T* x;
-  T* y;
-  typename PoolPlace<T>::type* place;
+// What places say: of a plane's output (r, j) it is element row[r] + column[j] + offset[place] of `size`.
+struct PoolPlaces {
+  int64_t rows, n, size;
+  const int64_t *row, *column, *offset;
+  bool wide;
 };
 
 // y[r, j] = the largest of x[2 r, 2 j], x[2 r, 2 j + 1], x[2 r + 1, 2 j] and x[2 r + 1, 2 j + 1], the first of equals,
-// the last NaN; index[r, j] = its place in x. y and index are dense.
+// the last NaN; place[r, j] = which of these four. y and place are dense.
 template <class T>
 struct MaxOfSquares {
   int64_t rows, n;
   const T* x;
   int64_t x_row;
   T* y;
-  int64_t* index;
-};
-
-// On rows of kBatchLanes: dx[at[t] + j * stride] = dy[j] in the lanes where index[j] says so, else 0, for j < n and t <
-// taps.
-template <class T>
-struct ChosenPlaces {
-  int64_t n, stride, taps;
-  const int64_t* at;
-  const T* dy;
-  const int64_t* index;
-  T* dx;
+  uint8_t* place;
 };
 
 template <class T>
 struct PoolKernels {
-  void (*max_of_taps)(const MaxOfTaps<T>&);
+  // y = the largest element of each window, lane by lane; the first of equals, the last NaN. place = its number. At
+  // most kBatchLanes lanes.
+  void (*max_of_taps)(PoolTaps, int64_t lanes, const T* x, T* y, void* place);
   void (*max_of_squares)(const MaxOfSquares<T>&);
-  void (*choose_places)(const ChosenPlaces<T>&);
-  // index[l * index_row + i * index_step] = place[i * lanes + l] for i < n.
-  void (*spread_places)(int64_t n, int64_t lanes, const typename PoolPlace<T>::type* place, int64_t* index,
-                        int64_t index_row, int64_t index_step);
+  // On kBatchLanes lanes: each window's element dx = dy where the place names it, else 0.
+  void (*choose_places)(PoolTaps, const T* dy, const void* place, T* dx);
+  // dx += dy at the places, in order, on 1 or kBatchLanes lanes, which the tables count in. Planes are dense.
+  void (*add_places)(PoolPlaces, int64_t planes, int64_t lanes, const T* dy, const void* place, T* dx);
+  // to[l * row + i] = place[i * lanes + l] for i < n.
+  void (*spread_places)(bool wide, int64_t n, int64_t lanes, const void* place, void* to, int64_t row);
 };
 
 }  // namespace pn

@@ -138,6 +138,7 @@ const OpList& matmul_ops();
 const OpList& attention_ops();
 const OpList& conv_ops();
 const OpList& pool_ops();
+const OpList& max_pool_ops();
 const OpList& resample_ops();
 const OpList& extend_ops();
 const OpList& recurrent_ops();

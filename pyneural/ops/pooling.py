@@ -50,19 +50,36 @@ def _windows(
         yield (..., *out), tuple(places), count
 
 
-def _max_reference(x: np.ndarray, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple:
+def _max_reference(x: np.ndarray, size: Any, *windows: Any) -> tuple:
     y = np.zeros((*x.shape[:2], *size), x.dtype)
-    index = np.zeros(y.shape, np.int64)
-    for out, places, _ in _windows(x.shape[2:], size, kernel, stride, padding, dilation):
-        grid = np.ix_(*places)
-        flat = np.ravel_multi_index(tuple(np.broadcast_arrays(*grid)), x.shape[2:]).reshape(-1)
-        part = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))[..., flat]
+    place, most = _no_places(y.shape, x.shape[2:], *windows)
+    for out, places, _ in _windows(x.shape[2:], size, *windows):
+        lengths = [len(p) for p in places]
+        grid: Any = (..., *np.ix_(*places))
+        part = x[grid].reshape(*x.shape[:2], math.prod(lengths))
         nan = np.isnan(part)
         last_nan = part.shape[-1] - 1 - np.argmax(nan[..., ::-1], axis=-1)
         best = np.where(nan.any(-1), last_nan, np.argmax(part, axis=-1))
         y[out] = np.take_along_axis(part, best[..., None], -1)[..., 0]
-        index[out] = flat[best]
-    return y, index
+        place[out] = np.ravel_multi_index(np.unravel_index(best, lengths), most)
+    return y, place
+
+
+def _no_places(shape: Sequence[int], large: Sequence[int], *windows: Any) -> tuple[np.ndarray, list[int]]:
+    """Zeros of a shape (N, C, ...) in the type of its places, and the sizes of the largest window, which they count in:
+    element (i0, i1, ...) of a window, not counting padding, is their ravelled index."""
+    every = [[len(p) for p in places] for _, places, _ in _windows(large, shape[2:], *windows)]
+    most = [max(lengths) for lengths in zip(*every, strict=True)]
+    return np.zeros(shape, np.uint8 if math.prod(most) <= 256 else np.int32), most
+
+
+def _indices_reference(place: np.ndarray, size: Any, *windows: Any) -> np.ndarray:
+    index = np.zeros(place.shape, np.int64)
+    _, most = _no_places(place.shape, size, *windows)
+    for out, places, _ in _windows(size, place.shape[2:], *windows):
+        at = np.unravel_index(place[out], most)
+        index[out] = np.ravel_multi_index(tuple(p[i] for p, i in zip(places, at, strict=True)), size)
+    return index
 
 
 def _scatter_reference(x: np.ndarray, indices: np.ndarray, size: Any, add: bool) -> np.ndarray:
@@ -120,6 +137,10 @@ _MAXIMA = (
     ((1, 2, 4), (6,), (), (), (), ()),
     ((3, 9, 40, 40), (20, 20), (2, 2), (2, 2), (0, 0), (1, 1)),
     ((2, 3, 7, 11), (3, 5), (2, 2), (2, 2), (0, 0), (1, 1)),
+    ((1, 2, 16, 17), (1, 2), (16, 16), (1, 1), (0, 0), (1, 1)),
+    ((2, 9, 17, 17), (1, 2), (17, 16), (1, 1), (0, 0), (1, 1)),
+    ((1, 2, 7, 9, 7), (2, 2, 2), (7, 7, 7), (2, 2, 2), (3, 2, 2), (1, 1, 1)),
+    ((2, 3, 56, 56), (1, 1), (), (), (), ()),
 )
 _MEANS = (
     ((2, 3, 6, 8), (3, 4), (2, 2), (2, 2), (0, 0), True, None),
@@ -155,16 +176,25 @@ def _at(g: Tensor, indices: Tensor) -> Tensor:
     return reshape(gather(flat, 2, reshape(indices, (n, c, math.prod(indices.shape[2:])))), indices.shape)
 
 
-def _place_errors(make: Any) -> list[tuple]:
+def _pair_errors(make: Any, what: str, dtype: Any) -> list[tuple]:
+    name = np.dtype(dtype).name
     return [
-        ((make(2, 3, 4), make.integers(0, 4, (2, 3, 5)), (9,)), ValueError, "must have one shape"),
-        ((make(2, 3, 4), make(2, 3, 4), (9,)), TypeError, "indices are float64 but must be int64"),
-        ((make(2, 3, 4), make.integers(0, 4, (2, 3, 4)), (9, 9)), ValueError, "size has 2 entries"),
+        ((make(2, 3, 4), np.zeros((2, 3, 5), dtype), (9,)), ValueError, f"x .* and {what} .* must have one shape"),
+        ((make(2, 3, 4), make(2, 3, 4), (9,)), TypeError, f"{what} are float64 but must be {name}"),
+        ((make(2, 3, 4), np.zeros((2, 3, 4), dtype), (9, 9)), ValueError, "size has 2 entries"),
     ]
 
 
-#: ``max_pool(x, size, kernel_size, stride, padding, dilation)``: the maxima, and where they are among the flattened
-#: spatial axes of x.
+def _placed(make: Any) -> list[tuple]:
+    """Places of maxima, the sizes of what was pooled, and the windows."""
+    return [
+        (_max_reference(make.distinct(*shape), size, *windows)[1], shape[2:], *windows)
+        for shape, size, *windows in _MAXIMA
+    ]
+
+
+#: ``max_pool(x, size, kernel_size, stride, padding, dilation)``: the maxima, and which element of its window each is
+#: (`_no_places`): uint8, or int32 if a window has more than 256.
 _max_pool: Any = op(
     "max_pool",
     "x",
@@ -185,20 +215,41 @@ _max_pool: Any = op(
     ],
 )
 
-#: ``max_pool_backward(x, indices, size, kernel_size, stride, padding, dilation)``: zeros of the spatial sizes with x's
-#: elements added at the places of indices, each in the window of its element.
+#: ``max_pool_backward(x, places, size, kernel_size, stride, padding, dilation)``: zeros of the spatial sizes with x's
+#: elements added at their places, as ``max_pool`` gave them.
 _max_pool_backward: Any = op(
     "max_pool_backward",
-    "x indices",
+    "x places",
     attributes="size kernel_size stride padding dilation",
-    reference=lambda x, indices, size, *windows: _scatter_reference(x, indices, size, True),
-    gradient={"x": lambda g, indices: _at(g, indices)},
-    formula={"x": r"g \text{ at the indices}"},
-    samples=lambda make: [
-        (make(*shape[:2], *size), _max_reference(make.distinct(*shape), size, *windows)[1], shape[2:], *windows)
-        for shape, size, *windows in _MAXIMA
+    reference=lambda x, places, *rest: _scatter_reference(x, _indices_reference(places, *rest), rest[0], True),
+    gradient={
+        "x": lambda g, places, size, kernel_size, stride, padding, dilation: _at(
+            g, _max_pool_indices(places, size, kernel_size, stride, padding, dilation)
+        )
+    },
+    formula={"x": r"g \text{ at the places}"},
+    samples=lambda make: [(make(*places.shape), places, *rest) for places, *rest in _placed(make)],
+    errors=lambda make: [
+        ((*given, (1,), (1,), (0,), (1,)), *rest) for given, *rest in _pair_errors(make, "places", np.uint8)
     ],
-    errors=lambda make: [((*given, (1,), (1,), (0,), (1,)), *rest) for given, *rest in _place_errors(make)],
+)
+
+#: ``max_pool_indices(places, size, kernel_size, stride, padding, dilation)``: where the maxima are among the flattened
+#: spatial axes of what was pooled, whose sizes size gives; int64.
+_max_pool_indices: Any = op(
+    "max_pool_indices",
+    "places",
+    attributes="size kernel_size stride padding dilation",
+    reference=_indices_reference,
+    samples=_placed,
+    errors=lambda make: [
+        (
+            (make.integers(0, 2, (2, 3, 4)), (8,), (2,), (2,), (0,), (1,)),
+            TypeError,
+            "places are int64 but must be uint8",
+        ),
+        ((np.zeros((1, 1, 1), np.uint8), (257,), (), (), (), ()), TypeError, "places are uint8 but must be int32"),
+    ],
 )
 
 _max_unpool: Any = op(
@@ -210,7 +261,7 @@ _max_unpool: Any = op(
     formula={"x": r"g \text{ at the indices}"},
     samples=_places,
     errors=lambda make: [
-        *_place_errors(make),
+        *_pair_errors(make, "indices", np.int64),
         ((make(1, 1, 2), np.array([[[0, 9]]]), (9,)), IndexError, "index 9 is out of range"),
         ((make(1, 1, 2), np.array([[[0, -1]]]), (9,)), IndexError, "index -1 is out of range"),
     ],
@@ -310,11 +361,17 @@ def _alone(y: Tensor, alone: bool) -> Tensor:
     return y[0] if alone else y
 
 
+def _maxima(x: Tensor, alone: bool, return_indices: bool, size: Any, *windows: Any) -> Any:
+    y, places = _max_pool(x, size, *windows)
+    if not return_indices:
+        return _alone(y, alone)
+    return _alone(y, alone), _alone(_max_pool_indices(places, x.shape[2:], *windows), alone)
+
+
 def _max(spatial: int, x: Any, return_indices: bool, kernel_size: Any, *rest: Any) -> Any:
     name = f"max_pool{spatial}d"
     x, alone = with_batch(name, x, spatial)
-    y, indices = _max_pool(x, *_pooled_sizes(name, x, spatial, kernel_size, *rest))
-    return (_alone(y, alone), _alone(indices, alone)) if return_indices else _alone(y, alone)
+    return _maxima(x, alone, return_indices, *_pooled_sizes(name, x, spatial, kernel_size, *rest))
 
 
 def _avg(
@@ -338,8 +395,7 @@ def _adaptive_avg(spatial: int, x: Any, output_size: Any) -> Tensor:
 def _adaptive_max(spatial: int, x: Any, output_size: Any, return_indices: bool) -> Any:
     name = f"adaptive_max_pool{spatial}d"
     x, alone = with_batch(name, x, spatial)
-    y, indices = _max_pool(x, _adaptive_sizes(name, x, output_size, spatial), (), (), (), ())
-    return (_alone(y, alone), _alone(indices, alone)) if return_indices else _alone(y, alone)
+    return _maxima(x, alone, return_indices, _adaptive_sizes(name, x, output_size, spatial), (), (), (), ())
 
 
 def _unpool(

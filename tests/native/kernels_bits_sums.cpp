@@ -205,51 +205,73 @@ void segments(const SegmentKernels<T>& k) {
 }
 
 // ---- pooling and resampling ----
-template <class T>
-void pooling(const PoolKernels<T>& k) {
-  using Place = typename PoolPlace<T>::type;
+template <class T, class P>
+void pooling(const PoolKernels<T>& k, int32_t far) {
+  constexpr bool kWide = sizeof(P) > 1;
+  const int64_t rows = 2;
   Hash hash;
   for (int64_t lanes = 1; lanes <= kBatchLanes; lanes += 3)
     for (int64_t n = 1; n < 300; n += n < 5 ? 1 : 97) {
-      const int64_t stride = n % 3 + 1;
-      const Data<T> x = mixed<T>((n * stride + 101) * lanes);
-      const int64_t tap[] = {3, 5, 4, 100, 101, 0}, at[] = {13, 15, 14, 200, 201, 10};
-      Data<T> y(n * lanes);
-      Data<Place> place(n * lanes);
-      Data<int64_t> index(n * lanes);
-      k.max_of_taps({n, stride, lanes, 6, tap, at, x.get(), y.get(), place.get()});
-      k.spread_places(n, lanes, place.get(), index.get(), n, 1);
-      for (int64_t i = 0; i < n * lanes; ++i) {
+      const int64_t stride = n % 3 + 1, x_row = (n * stride + 7) * lanes, made = rows * n * lanes;
+      const Data<T> x = mixed<T>(rows * x_row + 101 * lanes);
+      const int64_t offset[] = {3 * lanes, 5 * lanes, 4 * lanes, 100 * lanes, 101 * lanes, 0};
+      const int32_t number[] = {13, 15, 14, far, far - 1, 10};
+      Data<T> y(made);
+      Data<P> place(made), spread(made);
+      const PoolTaps taps = {rows, n, x_row, stride * lanes, n * lanes, 6, offset, number, kWide};
+      k.max_of_taps(taps, lanes, x.get(), y.get(), place.get());
+      k.spread_places(kWide, rows * n, lanes, place.get(), spread.get(), rows * n);
+      for (int64_t i = 0; i < made; ++i) {
         const int64_t j = i / lanes, l = i % lanes;
         int best = 0;
-        const auto value = [&](int t) { return x[(tap[t] + j * stride) * lanes + l]; };
+        const auto value = [&](int t) { return x[j / n * x_row + j % n * stride * lanes + offset[t] + l]; };
         for (int t = 1; t < 6; ++t)
           if (const T v = value(t); v > value(best) || v != v) best = t;
-        if (index[l * n + j] != at[best] + j * stride || !same(y[i], value(best)))
+        if (static_cast<int32_t>(place[i]) != number[best] || !same(y[i], value(best)))
           wrong("max of taps", kType<T>, i, double(y[i]), double(value(best)));
+        if (spread[l * rows * n + j] != place[i])
+          wrong("spread places", kType<T>, i, spread[l * rows * n + j], place[i]);
       }
       hash.add(y.get(), y.size());
-      hash.add(index.get(), index.size());
-      k.spread_places(n, lanes, place.get(), index.get(), 1, lanes);
-      for (int64_t i = 0; i < n * lanes; ++i)
-        if (index[i] != place[i]) wrong("places in blocks", kType<T>, i, double(index[i]), double(place[i]));
+      hash.add(place.get(), place.size());
     }
-  hash.print("max of taps", kType<T>);
+  hash.print(kWide ? "max of taps, wide" : "max of taps", kType<T>);
   for (const int64_t stride : {4, 5}) {
-    constexpr int64_t kPositions = 37, kPlaces = kPositions * 5;
-    const int64_t at[] = {0, 1, 3};
-    const Data<T> dy = mixed<T>(kPositions * kBatchLanes);
-    Data<int64_t> index(kPositions * kBatchLanes);
-    Data<T> dx(kPlaces * kBatchLanes);
-    for (int64_t i = 0; i < kPositions * kBatchLanes; ++i) index[i] = i / kBatchLanes * stride + i % 5;
-    for (int64_t i = 0; i < kPlaces * kBatchLanes; ++i) dx[i] = T(7);
-    k.choose_places({kPositions, stride, 3, at, dy.get(), index.get(), dx.get()});
-    for (int64_t i = 0; i < kPositions * stride * kBatchLanes; ++i) {
-      const int64_t place = i / kBatchLanes, j = place / stride, l = i % kBatchLanes, tap = place % stride;
-      const bool seen = tap == 0 || tap == 1 || tap == 3;
-      const T wanted = !seen ? T(7) : index[j * kBatchLanes + l] == place ? dy[j * kBatchLanes + l] : T(0);
+    constexpr int64_t kPositions = 37, L = kBatchLanes;
+    const int64_t offset[] = {0, L, 3 * L}, x_row = (kPositions * stride + 2) * L;
+    const int32_t number[] = {0, 1, far};
+    const Data<T> dy = mixed<T>(rows * kPositions * L);
+    Data<P> place(dy.size());
+    Data<T> dx(rows * x_row);
+    for (int64_t i = 0; i < place.size(); ++i) place[i] = static_cast<P>(number[i % 7 % 3]);
+    for (int64_t i = 0; i < dx.size(); ++i) dx[i] = T(7);
+    k.choose_places({rows, kPositions, x_row, stride * L, kPositions * L, 3, offset, number, kWide}, dy.get(),
+                    place.get(), dx.get());
+    for (int64_t i = 0; i < dx.size(); ++i) {
+      const int64_t at = i % x_row / L, j = at / stride, from = (i / x_row * kPositions + j) * L + i % L;
+      const int t = at % stride == 3 ? 2 : static_cast<int>(at % stride);
+      const bool seen = j < kPositions && t < 3 && offset[t] == at % stride * L;
+      const T wanted = !seen ? T(7) : static_cast<int32_t>(place[from]) == number[t] ? dy[from] : T(0);
       if (!same(dx[i], wanted)) wrong("chosen places", kType<T>, i, double(dx[i]), double(wanted));
     }
+  }
+  for (const int64_t lanes : {int64_t{1}, kBatchLanes}) {
+    constexpr int64_t kPlanes = 3, kRow = 29, n = 9;
+    std::vector<int64_t> row(2), column(n), offset(static_cast<size_t>(far) + 1);
+    row[1] = kRow * lanes;
+    for (int64_t j = 0; j < n; ++j) column[j] = (j + j / 4) * lanes;
+    for (size_t t = 0; t < offset.size(); ++t) offset[t] = static_cast<int64_t>(t % 5) * lanes;
+    const Data<T> dy = moderate<T>(kPlanes * rows * n * lanes);
+    Data<P> place(dy.size());
+    Data<T> dx(kPlanes * rows * kRow * lanes), wanted(dx.size());
+    for (int64_t i = 0; i < place.size(); ++i) place[i] = static_cast<P>(i % 3 ? far - i % 5 : i % 4);
+    const PoolPlaces where = {rows, n, rows * kRow, row.data(), column.data(), offset.data(), kWide};
+    k.add_places(where, kPlanes, lanes, dy.get(), place.get(), dx.get());
+    for (int64_t i = 0; i < dy.size(); ++i) {
+      const int64_t j = i / lanes % (rows * n), plane = i / lanes / (rows * n);
+      wanted[plane * rows * kRow * lanes + row[j / n] + column[j % n] + offset[place[i]] + i % lanes] += dy[i];
+    }
+    expect("added places", kType<T>, dx.get(), wanted.get(), dx.size());
   }
 }
 
@@ -277,7 +299,8 @@ void sums(const FloatKernels<T>& k) {
   reductions(k.reduce);
   losses(k.losses);
   segments(k.segments);
-  pooling(k.pool);
+  pooling<T, uint8_t>(k.pool, 255);
+  pooling<T, int32_t>(k.pool, 70000);
   resampling(k.resample);
 }
 template void sums<float>(const FloatKernels<float>&);
