@@ -264,12 +264,10 @@ void produce(const OpCall& call, const ConvShape& s, bool up) {
   const Array bias = call.in[2] ? as_contiguous(*call.in[2]) : Array();
   const bool by_winograd = suits_winograd(s) && x.size() > 0 &&
                            produce_by_winograd<T>(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
-  if (!by_winograd && suits_batch(s))
-    return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
   if (!by_winograd) {
-    const T most = std::numeric_limits<T>::max();
-    const bool by_pixel = x.size() > 0 && kernels().of<T>().conv.within(w.size(), w.ptr<T>(), most) &&
-                          fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
+    if (suits_batch(s)) return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+    const bool finite = kernels().of<T>().conv.within(w.size(), w.ptr<T>(), std::numeric_limits<T>::max());
+    const bool by_pixel = x.size() > 0 && finite && fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
     const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
     pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
   }

@@ -53,7 +53,7 @@ void Program::lay_in_blocks() {
     }
   }
   if (!any) return;
-  // One that may not keeps those beside it from it, and so on. Indices alone are not worth it.
+  // One that may not keeps those beside it from it, and so on. Places of maxima alone are not worth it.
   for (bool changed = true; changed;) {
     changed = false;
     for (size_t n = 0; n < instructions_.size(); ++n) {
