@@ -1,8 +1,10 @@
 #include "program/step.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/cpu.h"
+#include "core/scratch.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
@@ -115,19 +117,19 @@ void ProductStep::prepare() {
 }
 
 void UpdatesStep::prepare() {
-  int64_t filled = 0;
-  for (Call& c : calls) {
-    const int64_t size = c.inputs[0]->size();
-    for (int64_t low = 0; low < size; low += kUpdateTask) {
-      const int64_t n = low + kUpdateTask < size ? kUpdateTask : size - low;
-      if (tasks_.empty() || filled + n > kUpdateTask) {
-        tasks_.push_back(pieces_.size());
-        filled = 0;
-      }
+  // Equal shares for some threads, of whole cache lines, through the calls' parameters as if they were one.
+  constexpr int64_t kTasks = 4, kLeast = int64_t{1} << 13, kUnit = int64_t{1} << 10;
+  int64_t all = 0, filled = 0;
+  for (const Call& c : calls) all += c.inputs[0]->size();
+  const int64_t each = std::clamp(pieces_of(all, kTasks * kUnit) * kUnit, kLeast, kUpdateTask);
+  tasks_.push_back(0);
+  for (Call& c : calls)
+    for (int64_t low = 0, size = c.inputs[0]->size(), n; low < size; low += n) {
+      if (filled == each) tasks_.push_back(pieces_.size()), filled = 0;
+      n = std::min(each - filled, size - low);
       filled += n;
       pieces_.push_back({&c, low, n});
     }
-  }
   tasks_.push_back(pieces_.size());
 }
 
