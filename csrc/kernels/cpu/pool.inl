@@ -7,7 +7,7 @@ template <class T>
 using Numbers = decltype(matmul::V<T>{} < matmul::V<T>{});
 
 // A vector of numbers to and from places. Bytes are left to the instructions for it where there are any: GCC takes its
-// own conversions apart, element by element.
+// own conversions apart, element by element. GCC 12 warns of an uninitialised value inside those without a mask.
 template <class P, class N>
 inline void write(P* place, N number) {
   typedef P Packed __attribute__((vector_size(sizeof(P) * sizeof(N) / sizeof(number[0]))));
@@ -20,16 +20,17 @@ inline void read(const P* place, N& number) {
 }
 #if defined(__AVX512F__)
 inline void write(uint8_t* place, Numbers<float> number) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(place), _mm512_cvtepi32_epi8((__m512i)number));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(place), _mm512_maskz_cvtepi32_epi8((__mmask16)-1, (__m512i)number));
 }
 inline void write(uint8_t* place, Numbers<double> number) {
-  _mm_storeu_si64(place, _mm512_cvtepi64_epi8((__m512i)number));
+  _mm_storeu_si64(place, _mm512_maskz_cvtepi64_epi8((__mmask8)-1, (__m512i)number));
 }
 inline void read(const uint8_t* place, Numbers<float>& number) {
-  number = (Numbers<float>)_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place)));
+  number = (Numbers<float>)_mm512_maskz_cvtepu8_epi32((__mmask16)-1,
+                                                      _mm_loadu_si128(reinterpret_cast<const __m128i*>(place)));
 }
 inline void read(const uint8_t* place, Numbers<double>& number) {
-  number = (Numbers<double>)_mm512_cvtepu8_epi64(_mm_loadu_si64(place));
+  number = (Numbers<double>)_mm512_maskz_cvtepu8_epi64((__mmask8)-1, _mm_loadu_si64(place));
 }
 #elif defined(__AVX2__)
 template <class N>
