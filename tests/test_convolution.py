@@ -212,6 +212,21 @@ def test_unpooling_matches_torch(n):
         close(ours(pn.from_numpy(y.numpy()), index.numpy(), SIZES[n]), theirs)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_places_that_no_maximum_has_are_passed_over(dtype):
+    """They would otherwise be written outside of the gradient."""
+    window = 2 if dtype == np.uint8 else 17
+    g = np.ones((1, 1, 2, 2), np.float32)
+    places = np.array([[0, 255], [3, 1]] if dtype == np.uint8 else [[0, 2**31 - 1], [-1, 1]], dtype)[None, None]
+    # The last windows hold less than the others, so that their later places lie outside, too.
+    how = ((window + 1,) * 2, (window,) * 2, (window,) * 2, (0, 0), (1, 1))
+    dx = pooling._max_pool_backward(g, places, *how).numpy()
+    wanted = np.zeros_like(dx)
+    wanted[0, 0, 0, 0] = 1
+    np.testing.assert_array_equal(dx, wanted)
+    assert pooling._max_pool_indices(places, *how).shape == places.shape
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_max_pool_takes_the_first_maximum_and_the_last_nan(dtype):
     x = np.array([[[1, 3, 3, np.nan, 2, np.nan, -np.inf, -np.inf] * 5]], dtype)

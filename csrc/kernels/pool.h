@@ -16,9 +16,9 @@ struct PoolTaps {
   bool wide;
 };
 
-// What places say: of a plane's output (r, j) it is element row[r] + column[j] + offset[place] of `size`.
+// What places below `taps` say: of a plane's output (r, j) it is element row[r] + column[j] + offset[place] of `size`.
 struct PoolPlaces {
-  int64_t rows, n, size;
+  int64_t rows, n, size, taps;
   const int64_t *row, *column, *offset;
   bool wide;
 };

@@ -217,9 +217,9 @@ ConvShape conv_weight_shape(const OpCall& call) {
 }
 
 // The last attribute of conv_weight: which input's sums over all but the channels are wanted as well, if any.
-int summed(const OpCall& call) {
+int64_t summed(const OpCall& call) {
   const int64_t input = call.attributes.ints[call.attributes.int_count - 1];
-  return input == kNone ? -1 : static_cast<int>(input);
+  return input == kNone ? -1 : input;
 }
 
 void describe(OpCall& call, int64_t first, int64_t second, const int64_t* sizes) {
@@ -240,7 +240,7 @@ void infer_conv_transpose(OpCall& call) {
 void infer_conv_weight(OpCall& call) {
   const ConvShape s = conv_weight_shape(call);
   describe(call, s.groups * s.co, s.ci, s.kernel);
-  const int input = summed(call);
+  const int64_t input = summed(call);
   if (input < -1 || input > 1)
     fail<ValueError>(name_of(call, call.in[0]->ndim - 2), ": sums is ", input, " but must be 0 (x), 1 (dy) or None");
   const int64_t channels = input < 0 ? 0 : call.in[input]->shape[1];
@@ -325,7 +325,7 @@ template <class T>
 void weigh(const OpCall& call, const ConvShape& s) {
   const Array &dw = call.out[0], &db = call.out[1];
   Array x = as_contiguous(*call.in[0]), g = as_contiguous(*call.in[1]);
-  const int sums = summed(call);
+  const int64_t sums = summed(call);
   const bool some = x.size() > 0 && g.size() > 0, by_batch = some && suits_batch(s);
   // A batch kernel adds up dy as it goes.
   if (sums == 0 && sums_in_blocks(s))

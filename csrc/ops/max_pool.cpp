@@ -259,8 +259,8 @@ class PlaceMap {
       for (const Window& b : s.windows[1]) rows_.push_back((a.begin * s.in[1] + b.begin) * s.in[2] * lanes);
     for (const Window& c : s.windows[2]) columns_.push_back(c.begin * lanes);
     taps_.fit(s, s.most, s.slice(), lanes);
-    view = {s.out[0] * s.out[1],          s.out[2], s.in_size(), rows_.data(), columns_.data(), taps_.offset.data(),
-            place_type(s) != DType::UInt8};
+    view = {s.out[0] * s.out[1], s.out[2],        s.in_size(),         static_cast<int64_t>(taps_.offset.size()),
+            rows_.data(),        columns_.data(), taps_.offset.data(), place_type(s) != DType::UInt8};
   }
   PoolPlaces view;
 
@@ -272,7 +272,10 @@ class PlaceMap {
 template <class P>
 void find(const PoolPlaces& s, const P* place, int64_t* index) {
   for (int64_t r = 0; r < s.rows; ++r)
-    for (int64_t j = 0; j < s.n; ++j) *index++ = s.row[r] + s.column[j] + s.offset[*place++];
+    for (int64_t j = 0; j < s.n; ++j, ++place) {
+      const bool known = static_cast<uint64_t>(*place) < static_cast<uint64_t>(s.taps);
+      *index++ = s.row[r] + s.column[j] + s.offset[known ? *place : 0];
+    }
 }
 
 void run_max_pool_indices(const OpCall& call) {

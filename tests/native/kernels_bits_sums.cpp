@@ -265,7 +265,8 @@ void pooling(const PoolKernels<T>& k, int32_t far) {
     Data<P> place(dy.size());
     Data<T> dx(kPlanes * rows * kRow * lanes), wanted(dx.size());
     for (int64_t i = 0; i < place.size(); ++i) place[i] = static_cast<P>(i % 3 ? far - i % 5 : i % 4);
-    const PoolPlaces where = {rows, n, rows * kRow, row.data(), column.data(), offset.data(), kWide};
+    const PoolPlaces where = {
+        rows, n, rows * kRow, static_cast<int64_t>(offset.size()), row.data(), column.data(), offset.data(), kWide};
     k.add_places(where, kPlanes, lanes, dy.get(), place.get(), dx.get());
     for (int64_t i = 0; i < dy.size(); ++i) {
       const int64_t j = i / lanes % (rows * n), plane = i / lanes / (rows * n);

@@ -99,7 +99,7 @@ void choose_places(PoolTaps s, const T* dy, const void* place, T* dx) {
       for (int64_t l = 0; l < kBatchLanes; l += L) {
         const int64_t from = r * s.y_row + j * kBatchLanes + l;
         const matmul::V<T> g = matmul::load<T>(dy + from);
-        Numbers<T> number;
+        Numbers<T> number{};
         s.wide ? read(static_cast<const int32_t*>(place) + from, number)
                : read(static_cast<const uint8_t*>(place) + from, number);
         T* const window = dx + r * s.x_row + j * s.x_step + l;
@@ -108,16 +108,21 @@ void choose_places(PoolTaps s, const T* dy, const void* place, T* dx) {
       }
 }
 
+// A place that no maximum has, which only the caller of an op by itself can make up, is passed over.
 template <class P, class T>
 inline void add(const PoolPlaces& s, int64_t planes, int64_t lanes, const T* dy, const P* place, T* dx) {
-  for (int64_t p = 0; p < planes; ++p, dx += s.size * lanes)
+  const int64_t size = s.size * lanes;
+  for (int64_t p = 0; p < planes; ++p, dx += size)
     for (int64_t r = 0; r < s.rows; ++r, dy += s.n * lanes, place += s.n * lanes) {
-      T* const row = dx + s.row[r];
+      const auto one = [&](int64_t i, int64_t j, int64_t lane) {
+        if (static_cast<uint64_t>(place[i]) >= static_cast<uint64_t>(s.taps)) return;
+        const int64_t at = s.row[r] + s.column[j] + s.offset[place[i]] + lane;
+        if (at < size) dx[at] += dy[i];
+      };
       if (lanes == 1)
-        for (int64_t j = 0; j < s.n; ++j) row[s.column[j] + s.offset[place[j]]] += dy[j];
+        for (int64_t j = 0; j < s.n; ++j) one(j, j, 0);
       else
-        for (int64_t i = 0; i < s.n * lanes; ++i)
-          row[s.column[i / kBatchLanes] + s.offset[place[i]] + i % kBatchLanes] += dy[i];
+        for (int64_t i = 0; i < s.n * lanes; ++i) one(i, i / kBatchLanes, i % kBatchLanes);
     }
 }
 template <class T>
