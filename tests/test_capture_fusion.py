@@ -1,7 +1,10 @@
 """What a program's passes make of a step, and that the bits stay those of the eager one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from capturing import eager_and_compiled
 
 import pyneural as pn
 from pyneural import functional as F
@@ -131,7 +134,7 @@ def test_activations_join_convolutions_and_the_gradient_of_maxima(layer, batch):
 
     def step(x):
         x = x * 1.0
-        y = F.max_pool2d(F.relu(layer(x)), 2)
+        y = F.max_pool2d(F.tanh(layer(x)), 2)
         (y * y).sum().backward()
         return y
 
@@ -145,8 +148,51 @@ def test_activations_join_convolutions_and_the_gradient_of_maxima(layer, batch):
         for a, b in zip(gradients(step, x), gradients(run, x), strict=True):
             np.testing.assert_array_equal(a, b)
     steps = [ops for what, ops in kinds(run) if what == "product and chain"]
-    assert steps == [[steps[0][0], "relu"], ["max_pool_backward", "relu_backward"]]
+    assert steps == [[steps[0][0], "tanh"], ["max_pool_backward", "tanh_backward"]]
     assert steps[0][0] in ("conv", "conv_transpose")
+
+
+@pytest.mark.parametrize("batch", [3, 32])
+@pytest.mark.parametrize("pool", [(2,), (3, 1, 1), (2, 3), (2, 2, 0, 2)])
+def test_relu_s_gradient_goes_before_that_of_maxima(pool, batch):
+    """It then masks few elements, which are zero, NaN or of both signs here; every bit stays, signs of zeros too."""
+    layer = nn.Conv2d(3, 4, 3)
+
+    def make():
+        def step(x, g):
+            layer.zero_grad()
+            y = F.max_pool2d(F.relu(layer(x)), *pool)
+            ((y + 1) * -g[:, :, : y.shape[2], : y.shape[3]]).sum().backward()
+            return y, *(p.grad for p in layer.parameters())
+
+        return SimpleNamespace(step=step, state=lambda: [])
+
+    rng = np.random.default_rng(1)
+    inputs = []
+    for _ in range(3):
+        x = rng.integers(-2, 3, size=(batch, 3, 12, 13)).astype(np.float32)
+        x[0, 0, 4, 5] = np.nan
+        inputs.append((x, rng.integers(-1, 2, size=(batch, 4, 12, 13)).astype(np.float32)))
+    compiled = eager_and_compiled(make, inputs)
+    order = [op for _, ops in kinds(compiled) for op in ops]
+    assert order.index("relu_backward") < order.index("max_pool_backward")
+
+
+def test_relu_s_gradient_stays_where_others_read_what_it_masks():
+    layer = nn.Conv2d(3, 4, 3)
+
+    def make():
+        def step(x):
+            z = F.relu(layer(x))
+            y = F.max_pool2d(z, 2)
+            return pn.autodiff.gradients((y * y).sum(), [layer.weight, z])
+
+        return SimpleNamespace(step=step, state=lambda: [])
+
+    rng = np.random.default_rng(1)
+    compiled = eager_and_compiled(make, [(rng.normal(size=(16, 3, 8, 8)).astype(np.float32),) for _ in range(3)])
+    order = [op for _, ops in kinds(compiled) for op in ops]
+    assert order.index("max_pool_backward") < order.index("relu_backward")
 
 
 @pytest.mark.parametrize("shape", [(64, 20, 12, 12), (5, 7, 9, 30), (64, 9, 3, 2), (64, 300), (33, 5, 20)])

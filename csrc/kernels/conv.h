@@ -33,7 +33,8 @@ struct TapProduct {
 };
 
 // sums[r, j, l] += (or, if `begin`, =) a[i * a_image + r * a_row + s * kBatchLanes + l] * b[i * b_image + place[j] + s
-// * b_step + l] for l < kBatchLanes, s < steps and image after image i: one chain per lane l. sums is dense.
+// * b_step + l] for l < kBatchLanes, s < steps and image after image i: one chain per lane l. sums is dense. With
+// `ones`, there is one column more, in which b is 1 everywhere: sums of a.
 template <class T>
 struct LaneProduct {
   int64_t rows, columns, steps, images;
@@ -45,6 +46,7 @@ struct LaneProduct {
   T* sums;
   int64_t b_step = kBatchLanes;
   bool begin = false;
+  bool ones = false;
 };
 
 // Rows of some matrices (planes): their elements taken apart, or put together, by the remainder of the column.
@@ -63,9 +65,7 @@ struct ConvKernels {
   int lanes;  // of a vector
   void (*product)(const TapProduct<T>&);
   void (*lane_product)(const LaneProduct<T>&);
-  // sums[r, l] += a[r * a_row + i * kBatchLanes + l] for i < n, in order, and l < kBatchLanes; sums is dense.
-  void (*sum_lanes)(int64_t rows, int64_t n, const T* a, int64_t a_row, T* sums);
-  // y[i] = sum of the kBatchLanes values at sums[i * kBatchLanes], by a fixed tree.
+  // y[i] = sum of the kBatchLanes values at sums[i * kBatchLanes], by a fixed tree. y may be sums.
   void (*add_lanes)(int64_t n, const T* sums, T* y);
   // y[i] = sum over p < parts, in order, of x[p * part + i].
   void (*add_parts)(int64_t n, int64_t parts, int64_t part, const T* x, T* y);

@@ -263,17 +263,16 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
   const int64_t parts = std::min(units, s.co * columns * kLanes < kManySums ? kParts : kParts / 2);
   const int64_t pieces = std::clamp<int64_t>(kFewTasks / (parts * s.groups), 1, pieces_of(s.co, 5));
   const int64_t weights = s.groups * s.co * columns, all = weights + s.groups * s.co;
-  const int64_t most = pieces_of(s.co, pieces), lane_sums = most * (columns + 1) * kLanes;
+  const int64_t width = columns + (db != nullptr);  // sums of each output channel
+  const int64_t most = pieces_of(s.co, pieces), lane_sums = most * width * kLanes;
   const int64_t x_held = direct ? 0 : s.ci * plane, y_held = y_blocked ? 0 : most * y_row;
   const Array partial = memory<T>(parts * all);
   parallel_for(parts * s.groups * pieces, [&](int64_t task) {
     const int64_t part = task / pieces / s.groups, g = task / pieces % s.groups, piece = task % pieces;
     const int64_t low = s.co * piece / pieces, rows = s.co * (piece + 1) / pieces - low;
     T *const sums = scratch<T>(lane_sums + x_held + y_held), *const x = sums + lane_sums, *const y = x + x_held;
-    T* const y_sums = sums + rows * columns * kLanes;
     // y is written whole, and so is x but for the zeros beside its rows.
     if (length2 != s.in[2]) std::memset(x, 0, static_cast<size_t>(x_held) * sizeof(T));
-    std::memset(y_sums, 0, static_cast<size_t>(rows * kLanes) * sizeof(T));
     LaneProduct<T> p{};
     p.rows = rows;
     p.columns = columns;
@@ -285,6 +284,7 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
     p.sums = sums;
     p.b_step = s.stride[2] * kLanes;
     p.begin = true;
+    p.ones = db != nullptr;
     for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; ++unit) {
       const int64_t image = unit / bands * kLanes, images = std::min(kLanes, s.n - image), first = unit % bands * band;
       if (images < kLanes) std::memset(x, 0, static_cast<size_t>(x_held + y_held) * sizeof(T));
@@ -320,12 +320,15 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
         p.b = direct ? x_block.lanes(g * s.ci * in + (j0 * s.stride[0] * s.in[1] + start) * s.in[2]) : x;
         kernel.lane_product(p);
         p.begin = false;
-        if (db) kernel.sum_lanes(rows, count, p.a, p.a_row, y_sums);
       }
     }
     T* const to = partial.ptr<T>() + part * all;
-    kernel.add_lanes(rows * columns, sums, to + (g * s.co + low) * columns);
-    if (db) kernel.add_lanes(rows, y_sums, to + weights + g * s.co + low);
+    kernel.add_lanes(rows * width, sums, sums);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t channel = g * s.co + low + r;
+      std::copy_n(sums + r * width, columns, to + channel * columns);
+      if (db) to[weights + channel] = sums[r * width + columns];
+    }
   });
   add_parts(weights, parts, all, partial.ptr<T>(), dw);
   if (db) add_parts(s.groups * s.co, parts, all, partial.ptr<T>() + weights, db);

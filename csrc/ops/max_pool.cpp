@@ -112,8 +112,7 @@ struct Taps {
   std::vector<int64_t> offset;
   std::vector<int32_t> number;
 
-  void fit(const PoolShape& s, const int64_t* sizes, int64_t slice, int64_t lanes) {
-    offset.clear(), number.clear();
+  Taps(const PoolShape& s, const int64_t* sizes, int64_t slice, int64_t lanes) {
     for (int64_t i0 = 0; i0 < sizes[0]; ++i0)
       for (int64_t i1 = 0; i1 < sizes[1]; ++i1)
         for (int64_t i2 = 0; i2 < sizes[2]; ++i2) {
@@ -121,21 +120,49 @@ struct Taps {
           number.push_back(static_cast<int32_t>((i0 * s.most[1] + i1) * s.most[2] + i2));
         }
   }
-  // Those of the windows a of output rows and columns.
-  PoolTaps of(const PoolShape& s, const Window& a, const Run& rows, const Run& columns, int64_t slice, int64_t lanes) {
-    const int64_t sizes[] = {a.elements(), s.windows[1][static_cast<size_t>(rows.from)].elements(),
-                             s.windows[2][static_cast<size_t>(columns.from)].elements()};
-    fit(s, sizes, slice, lanes);
-    return {rows.to - rows.from,
-            columns.to - columns.from,
-            rows.step * s.in[2] * lanes,
-            columns.step * lanes,
-            s.out[2] * lanes,
-            static_cast<int64_t>(offset.size()),
-            offset.data(),
-            number.data(),
-            place_type(s) != DType::UInt8};
+};
+
+// All outputs, in parts whose windows are alike.
+class Parts {
+ public:
+  Parts(const PoolShape& s, int64_t slice, int64_t lanes) : s_(s), lanes_(lanes) {
+    for (int d = 0; d < 3; ++d) runs_[d] = runs_of(s.windows[d]);
+    for (const Run& a : runs_[0]) {
+      slices_.insert(slices_.end(), static_cast<size_t>(a.to - a.from), taps_.size());
+      for (const Run& b : runs_[1])
+        for (const Run& c : runs_[2]) {
+          const Window* first[] = {&s.windows[0][a.from], &s.windows[1][b.from], &s.windows[2][c.from]};
+          const int64_t sizes[] = {first[0]->elements(), first[1]->elements(), first[2]->elements()};
+          taps_.emplace_back(s, sizes, slice, lanes);
+        }
+    }
   }
+
+  // f(taps, x, y) for those of output rows [low, high) of slice j0: x and y are where their first elements stand,
+  // counted from the first row and column of x and of the outputs.
+  template <class F>
+  void each(int64_t j0, int64_t low, int64_t high, const F& f) const {
+    const Taps* taps = &taps_[slices_[static_cast<size_t>(j0)]];
+    for (const Run& b : runs_[1])
+      for (const Run& c : runs_[2]) {
+        const Taps& t = *taps++;
+        const int64_t from = std::max(low, b.from), to = std::min(high, b.to);
+        if (from >= to) continue;
+        const int64_t row = s_.windows[1][static_cast<size_t>(from)].begin;
+        f(PoolTaps{to - from, c.to - c.from, b.step * s_.in[2] * lanes_, c.step * lanes_, s_.out[2] * lanes_,
+                   static_cast<int64_t>(t.offset.size()), t.offset.data(), t.number.data(),
+                   place_type(s_) != DType::UInt8},
+          (row * s_.in[2] + s_.windows[2][static_cast<size_t>(c.from)].begin) * lanes_,
+          (from * s_.out[2] + c.from) * lanes_);
+      }
+  }
+
+ private:
+  const PoolShape& s_;
+  int64_t lanes_;
+  std::vector<Run> runs_[3];
+  std::vector<size_t> slices_;  // where the taps of slice j0 begin
+  std::vector<Taps> taps_;
 };
 
 // Whether no place is in two windows; then also whether every place is in one.
@@ -180,7 +207,6 @@ void max_pool(const OpCall& call, const PoolShape& s) {
       kernel.max_of_squares({s.out[1], s.out[2], x.ptr<T>() + plane * s.in_size(), s.in[2], call.out[0].ptr<T>() + to,
                              places.ptr<uint8_t>() + to});
     });
-  const std::vector<Run> row_runs = runs_of(s.windows[1]), column_runs = runs_of(s.windows[2]);
   const std::vector<Window>& rows = s.windows[1];
   const int64_t deepest = s.most[0];
   // The rows of x that output rows [low, high) read.
@@ -204,10 +230,11 @@ void max_pool(const OpCall& call, const PoolShape& s) {
   const int64_t in_size = s.in_size(), out_size = s.out_size(), slice = span * s.in[2];
   const int64_t units = (s.planes + kBatchLanes - 1) / kBatchLanes * s.out[0] * bands;
   const int64_t bytes = static_cast<int64_t>(item_size(places.dtype));
+  const int64_t x_slice = x_blocked ? s.slice() : slice;
+  const Parts whole(s, x_slice, kBatchLanes), rest(s, x_slice, std::max<int64_t>(1, s.planes % kBatchLanes));
   const auto unit = [&](int64_t u) {
     static thread_local std::vector<T> turned, maxima;
     static thread_local std::vector<char> numbers;
-    static thread_local Taps taps;
     const int64_t low = u % bands * band, high = std::min(s.out[1], low + band), j0 = u / bands % s.out[0];
     const int64_t plane = u / bands / s.out[0] * kBatchLanes, lanes = std::min(kBatchLanes, s.planes - plane);
     const auto [top, end] = rows_of(low, high);
@@ -222,21 +249,16 @@ void max_pool(const OpCall& call, const PoolShape& s) {
           x.ptr<T>() + at.first * in_size + ((a.begin + k * a.step) * s.in[1] + top) * s.in[2], at.step * in_size,
           turned.data() + k * slice * lanes, lanes, lanes, (end - top) * s.in[2]);
     const int64_t to = at.first * out_size + within, to_block = plane * out_size + within * kBatchLanes;
-    const T* const from =
+    const T* const origin =
         x_blocked ? x.ptr<T>() + plane * in_size + a.begin * s.in[1] * s.in[2] * lanes : turned.data();
+    const int64_t skipped = x_blocked ? 0 : top * s.in[2] * lanes;
     T* const largest = y_blocked ? call.out[0].ptr<T>() + to_block : maxima.data();
     char* const number = place_blocked ? places.data + to_block * bytes : numbers.data();
-    for (const Run& r : row_runs) {
-      const Run part{std::max(low, r.from), std::min(high, r.to), r.step};
-      if (part.from >= part.to) continue;
-      for (const Run& c : column_runs) {
-        const int64_t row = rows[part.from].begin - (x_blocked ? 0 : top);
-        const int64_t y = ((part.from - low) * s.out[2] + c.from) * lanes;
-        kernel.max_of_taps(taps.of(s, a, part, c, x_blocked ? s.slice() : slice, lanes), lanes,
-                           from + (row * s.in[2] + s.windows[2][c.from].begin) * lanes, largest + y,
-                           number + y * bytes);
-      }
-    }
+    const Parts& parts = lanes == kBatchLanes ? whole : rest;
+    parts.each(j0, low, high, [&](const PoolTaps& taps, int64_t from, int64_t to) {
+      const int64_t here = to - low * s.out[2] * lanes;
+      kernel.max_of_taps(taps, lanes, origin + (from - skipped), largest + here, number + here * bytes);
+    });
     if (!y_blocked)
       kernels().of<T>().conv.transpose(largest, lanes, call.out[0].ptr<T>() + to, at.step * out_size, made, lanes);
     if (!place_blocked)
@@ -254,11 +276,10 @@ void run_max_pool(const OpCall& call) {
 // What places say, for planes of x that have `lanes` elements at each of theirs.
 class PlaceMap {
  public:
-  PlaceMap(const PoolShape& s, int64_t lanes) {
+  PlaceMap(const PoolShape& s, int64_t lanes) : taps_(s, s.most, s.slice(), lanes) {
     for (const Window& a : s.windows[0])
       for (const Window& b : s.windows[1]) rows_.push_back((a.begin * s.in[1] + b.begin) * s.in[2] * lanes);
     for (const Window& c : s.windows[2]) columns_.push_back(c.begin * lanes);
-    taps_.fit(s, s.most, s.slice(), lanes);
     view = {s.out[0] * s.out[1], s.out[2],        s.in_size(),         static_cast<int64_t>(taps_.offset.size()),
             rows_.data(),        columns_.data(), taps_.offset.data(), place_type(s) != DType::UInt8};
   }
@@ -320,11 +341,10 @@ void max_pool_backward_in_blocks(const OpCall& call, const PoolShape& s) {
   const bool choose = apart(s, &everywhere);
   std::optional<PlaceMap> map;
   if (!choose) map.emplace(s, lanes);
-  const std::vector<Run> row_runs = runs_of(s.windows[1]), column_runs = runs_of(s.windows[2]);
+  const Parts parts(s, s.slice(), lanes);
   const auto group = [&](int64_t u) {
     static thread_local std::vector<T> turned, made_here;
     static thread_local std::vector<char> numbers;
-    static thread_local Taps taps;
     const int64_t plane = u * lanes;
     const Lanes at(call, plane);
     const T* dy = g.ptr<T>() + plane * n;
@@ -349,15 +369,13 @@ void max_pool_backward_in_blocks(const OpCall& call, const PoolShape& s) {
     }
     if (!choose || !everywhere) std::memset(dx, 0, static_cast<size_t>(size * lanes) * sizeof(T));
     if (!choose) kernel.add_places(map->view, 1, lanes, dy, place, dx);
-    for (int64_t j0 = 0; j0 < s.out[0] && choose; ++j0)
-      for (const Run& r : row_runs)
-        for (const Run& c : column_runs) {
-          const Window& a = s.windows[0][j0];
-          const int64_t row = a.begin * s.in[1] + s.windows[1][r.from].begin;
-          const int64_t j = ((j0 * s.out[1] + r.from) * s.out[2] + c.from) * lanes;
-          kernel.choose_places(taps.of(s, a, r, c, s.slice(), lanes), dy + j, place + j * bytes,
-                               dx + (row * s.in[2] + s.windows[2][c.from].begin) * lanes);
-        }
+    for (int64_t j0 = 0; j0 < s.out[0] && choose; ++j0) {
+      const int64_t x_slice = s.windows[0][j0].begin * s.in[1] * s.in[2] * lanes;
+      const int64_t y_slice = j0 * s.out[1] * s.out[2] * lanes;
+      parts.each(j0, 0, s.out[1], [&](const PoolTaps& taps, int64_t to, int64_t from) {
+        kernel.choose_places(taps, dy + y_slice + from, place + (y_slice + from) * bytes, dx + x_slice + to);
+      });
+    }
     if (blocked(kOutputBit)) return made(call, plane * size, (plane + lanes) * size);
     transpose(dx, lanes, call.out[0].ptr<T>() + at.first * size, at.step * size, size, lanes);
     for (int64_t l = 0; l < lanes; ++l)

@@ -1,7 +1,7 @@
 // Index ops that find places rather than use them: nonzero, argsort; and one_hot, which marks them.
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "core/error.h"
@@ -110,38 +110,54 @@ void infer_argsort(OpCall& call) {
   call.out[0].describe(DType::Int64, x.ndim, x.shape);
 }
 
+// A value's place among all of its type, the same for equal ones.
+template <class T>
+uint64_t rank_of(T value) {
+  constexpr uint64_t kSign = uint64_t{1} << 63;
+  if constexpr (std::is_unsigned_v<T>) {
+    return value;
+  } else if constexpr (std::is_integral_v<T>) {
+    return static_cast<uint64_t>(int64_t{value}) ^ kSign;
+  } else {
+    if (value != value) return UINT64_MAX;
+    const double exact = double{value} + 0;  // 0 for -0
+    uint64_t bits;
+    std::memcpy(&bits, &exact, sizeof bits);
+    return bits & kSign ? ~bits : bits | kSign;
+  }
+}
+
+struct Ranked {
+  uint64_t rank;
+  int64_t place;
+};
+
 void run_argsort(const OpCall& call) {
   const Array x = at_least_1d(*call.in[0]), y = at_least_1d(call.out[0]);
   if (x.size() == 0) return;
   const int64_t wanted = call.attributes.ints[0];
   const int dim = static_cast<int>(wanted < 0 ? wanted + x.ndim : wanted);
-  const bool descending = call.attributes.ints[1] != 0;
+  const uint64_t flip = call.attributes.ints[1] != 0 ? UINT64_MAX : 0;  // descending
   const int64_t n = x.shape[dim], lines = x.size() / n;
   const int64_t per_task = std::max<int64_t>(1, 4096 / n);
-  // std::vector<bool> has no elements to point at; a bool is the byte 0 or 1.
-  visit_dtype(x.dtype == DType::Bool ? DType::UInt8 : x.dtype, [&](auto v) {
-    using T = decltype(v);
-    parallel_for((lines + per_task - 1) / per_task, [&](int64_t t) {
-      std::vector<T> keys(static_cast<size_t>(n));
-      std::vector<int64_t> order(static_cast<size_t>(n));
-      for (int64_t k = t * per_task; k < std::min(lines, (t + 1) * per_task); ++k) {
-        int64_t from = 0, to = 0, rest = k;
-        for (int d = x.ndim - 1; d >= 0; --d) {
-          if (d == dim) continue;
-          from += rest % x.shape[d] * x.strides[d];
-          to += rest % x.shape[d] * y.strides[d];
-          rest /= x.shape[d];
-        }
-        for (int64_t i = 0; i < n; ++i) keys[i] = x.ptr<T>()[from + i * x.strides[dim]];
-        std::iota(order.begin(), order.end(), 0);
-        const auto less = [](T a, T b) { return a < b || (b != b && a == a); };
-        if (descending)
-          std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return less(keys[j], keys[i]); });
-        else
-          std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return less(keys[i], keys[j]); });
-        for (int64_t i = 0; i < n; ++i) y.ptr<int64_t>()[to + i * y.strides[dim]] = order[i];
+  const int64_t step = x.strides[dim];
+  parallel_for((lines + per_task - 1) / per_task, [&](int64_t t) {
+    std::vector<Ranked> all(static_cast<size_t>(n));
+    for (int64_t k = t * per_task; k < std::min(lines, (t + 1) * per_task); ++k) {
+      int64_t from = 0, to = 0, rest = k;
+      for (int d = x.ndim - 1; d >= 0; --d) {
+        if (d == dim) continue;
+        from += rest % x.shape[d] * x.strides[d];
+        to += rest % x.shape[d] * y.strides[d];
+        rest /= x.shape[d];
       }
-    });
+      visit_dtype(x.dtype, [&](auto zero) {
+        const auto* values = x.ptr<decltype(zero)>() + from;
+        for (int64_t i = 0; i < n; ++i) all[static_cast<size_t>(i)] = {rank_of(values[i * step]) ^ flip, i};
+      });
+      std::stable_sort(all.begin(), all.end(), [](const Ranked& a, const Ranked& b) { return a.rank < b.rank; });
+      for (int64_t i = 0; i < n; ++i) y.ptr<int64_t>()[to + i * y.strides[dim]] = all[static_cast<size_t>(i)].place;
+    }
   });
 }
 

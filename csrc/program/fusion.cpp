@@ -151,6 +151,47 @@ void Program::fold_constants() {
   instructions_ = std::move(kept);
 }
 
+// ReLU's gradient behind that of pooling, relu_backward(max_pool_backward(g, places), y) with y pooled, becomes
+// max_pool_backward(relu_backward(g, maxima), places): an element that gets anything is the maximum itself, and all
+// others are 0 either way. The large y is then not read again, and the mask goes over few elements.
+void Program::mask_before_unpooling() {
+  static const Op *const pool = find_op("max_pool"), *const unpool = find_op("max_pool_backward"),
+                         *const mask = find_op("relu_backward");
+  const auto same = [](const Operand& a, const Operand& b) {
+    return a.slot == b.slot && a.window.data == b.window.data && a.window.same_shape(b.window) &&
+           a.window.contiguous() && b.window.contiguous();
+  };
+  const auto written = [&](const Operand& o) { return slots_[static_cast<size_t>(o.slot)].written; };
+  for (size_t j = 0; j < instructions_.size(); ++j) {
+    if (instructions_[j].op != mask) continue;
+    const Operand gradient = instructions_[j].in[0], pooled = instructions_[j].in[1];
+    size_t readers = 0, back = j, forward = j;
+    for (size_t i = 0; i < instructions_.size(); ++i) {
+      const Instruction& it = instructions_[i];
+      for (const Operand& o : it.in) readers += o.slot == gradient.slot;
+      if (it.op == unpool && i < j && same(it.out[0], gradient)) back = i;
+      if (it.op == pool && i < j && same(it.in[0], pooled)) forward = i;
+    }
+    for (const Operand& r : result_operands_) readers += r.slot == gradient.slot;
+    if (back == j || forward == j || readers != 1) continue;
+    const Instruction& made = instructions_[forward];
+    Instruction& wide = instructions_[back];
+    const Operand maxima = made.out[0];
+    const Array& g = wide.in[0].window;
+    if (!same(wide.in[1], made.out[1]) || !g.same_shape(maxima.window) || written(pooled) || written(maxima) ||
+        written(made.out[1]) || written(gradient))
+      continue;
+    Instruction small = instructions_[j];
+    small.out[0] = operand(Array::empty(g.dtype, g.ndim, g.shape), Slot::kTemporary);
+    small.in = {wide.in[0], maxima};
+    wide.in[0] = small.out[0];
+    wide.out[0] = instructions_[j].out[0];
+    // Now the gradient of pooling may stand where it stood: nothing before j reads what it makes.
+    instructions_[j] = wide;
+    instructions_[back] = std::move(small);
+  }
+}
+
 // Moves what reads nothing but a random stream up, to before the elementwise calls, or the product, that the numbers'
 // reader can join then. Nobody but draws touches a stream's memory.
 void Program::bring_draws_forward() {

@@ -166,6 +166,7 @@ void Program::finish(const Passes& passes) {
   captured_bytes_ = held_bytes();
   if (passes.fuse) fold_constants();
   if (passes.drop_unread) drop_unread();
+  if (passes.fuse) mask_before_unpooling();
   if (passes.fuse) bring_draws_forward();
   if (passes.fuse) bring_chains_together();
   if (passes.fuse) bring_updates_together();

@@ -127,6 +127,7 @@ class Program {
   const char* base(const Slot& s) const;   // where offsets in a slot count from
   void fold_constants();
   void drop_unread();
+  void mask_before_unpooling();
   void bring_draws_forward();
   void bring_chains_together();
   void bring_updates_together();

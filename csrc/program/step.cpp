@@ -13,6 +13,8 @@ namespace pn {
 // Where each link finds its operands, and an address for each buffer: a chain of one tile then runs without a look at
 // shapes.
 void ChainStep::prepare() {
+  dense_ = links.size() == 1;
+  for (int k = 0; dense_ && k < links[0].count; ++k) dense_ = links[0].places[k].kind == Place::kDense;
   if (total > kTile) return;
   const int64_t room = (total * 8 + 63) / 64 * 64, size = room * buffers;
   memory_ = Array::empty(DType::UInt8, 1, &size);
@@ -72,6 +74,13 @@ void ChainStep::run() {
 }
 
 void ChainStep::range(int64_t low, int64_t high) const {
+  if (dense_) {
+    const Link& only = links[0];
+    char* p[4];
+    for (int k = 0; k < only.count; ++k)
+      p[k] = only.places[k].array->data + low * static_cast<int64_t>(only.places[k].item);
+    return only.kernel.piece(only.kernel.context, low, high - low, p);
+  }
   alignas(64) char memory[kMaxBuffers][kTile * 8];
   for (int64_t start = low; start < high; start += kTile) {
     const int64_t n = start + kTile < high ? kTile : high - start;

@@ -77,6 +77,7 @@ class ChainStep : public Step {
   };
   void lay_out(const SmallSpread& s) const;
 
+  bool dense_ = false;  // one link whose operands need no buffer: there is nothing to keep in L1
   std::vector<SmallLink> small_;
   std::vector<SmallSpread> spreads_;
   std::vector<char*> buffer_of_;  // small chains: where buffer i lies in memory_

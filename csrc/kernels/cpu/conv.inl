@@ -16,7 +16,7 @@ struct Facts {
   int rows, vectors, lane_rows, lane_columns;
 };
 #if defined(__AVX512F__)
-constexpr Facts kIsa = {8, 2, 4, 4};
+constexpr Facts kIsa = {6, 4, 4, 6};
 #elif defined(__AVX2__) && defined(__FMA__)
 constexpr Facts kIsa = {6, 2, 4, 3};
 #elif defined(__aarch64__)
@@ -102,12 +102,14 @@ template <class S, int Count>
 struct Tiles {
   Tile<S> of[Count];
 };
+// Of a product's tiles, those of 1, 2 and perhaps 4 vectors.
+constexpr int kWidths = kIsa.vectors == 4 ? 3 : 2;
 template <class T, int... I>
-constexpr Tiles<TapProduct<T>, kIsa.rows * kIsa.vectors> product_tiles(matmul::Sequence<I...>) {
-  return {{&tile<T, I / kIsa.vectors + 1, I % kIsa.vectors + 1>...}};
+constexpr Tiles<TapProduct<T>, kIsa.rows * kWidths> product_tiles(matmul::Sequence<I...>) {
+  return {{&tile<T, I / kWidths + 1, 1 << I % kWidths>...}};
 }
 template <class T>
-constexpr auto kTiles = product_tiles<T>(typename matmul::Count<kIsa.rows * kIsa.vectors>::type{});
+constexpr auto kTiles = product_tiles<T>(typename matmul::Count<kIsa.rows * kWidths>::type{});
 
 template <class T>
 void product(const TapProduct<T>& whole) {
@@ -116,7 +118,9 @@ void product(const TapProduct<T>& whole) {
   TapProduct<T> s = whole;
   for (int64_t v = 0, wide; v < vectors; v += wide) {
     const bool alone = whole.rows == 1 && vectors - v >= kAlone;
-    wide = alone ? kAlone : smaller(kIsa.vectors, vectors - v);
+    int width = kWidths - 1;
+    while (1 << width > vectors - v) --width;
+    wide = alone ? kAlone : 1 << width;
     s.b = whole.b + place_of<T>(static_cast<int>(v), whole.b_step);
     T* const c = whole.c + place_of<T>(static_cast<int>(v), whole.c_step);
     if (whole.column_bias) s.column_bias = whole.column_bias + v * L;
@@ -125,22 +129,25 @@ void product(const TapProduct<T>& whole) {
       s.a = whole.a + i * whole.a_row;
       s.c = c + i * whole.c_row;
       if (whole.row_bias) s.row_bias = whole.row_bias + i;
-      (alone ? &tile<T, 1, kAlone> : kTiles<T>.of[(rows - 1) * kIsa.vectors + wide - 1])(s);
+      (alone ? &tile<T, 1, kAlone> : kTiles<T>.of[(rows - 1) * kWidths + width])(s);
       i += rows;
     }
   }
 }
 
 // One register tile of a LaneProduct: a, b, place and sums of `whole` are moved there; sums_row is the row length of
-// all.
+// all. The tile's last column stands by itself, because it may be the ones.
 template <class T>
 struct LaneTile {
   const LaneProduct<T>& whole;
-  const T *a, *b;
+  const T *a, *b, *last;
+  int64_t last_step, last_image;
   const int64_t* place;
   T* sums;
   int64_t sums_row;
 };
+template <class T>
+constexpr V<T> kOnes = V<T>{} + T(1);
 
 template <class T, int R, int C>
 void lane_tile(const LaneTile<T>& s) {
@@ -152,16 +159,18 @@ void lane_tile(const LaneTile<T>& s) {
   const int64_t a_row = s.whole.a_row, b_step = s.whole.b_step, steps = s.whole.steps;
   int64_t place[C];
 #pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) place[c] = s.place[c];
-  const T *a_now = s.a, *b_now = s.b;
+  for (int c = 0; c < C - 1; ++c) place[c] = s.place[c];
+  const T *a_now = s.a, *b_now = s.b, *last_now = s.last;
 #pragma GCC unroll 1
-  for (int64_t image = s.whole.images; image > 0; --image, a_now += s.whole.a_image, b_now += s.whole.b_image) {
-    const T *a = a_now, *b = b_now;
-#pragma GCC unroll 2
-    for (int64_t t = steps; t > 0; --t, a += kBatchLanes, b += b_step) {
+  for (int64_t image = s.whole.images; image > 0; --image) {
+    const T *a = a_now, *b = b_now, *last = last_now;
+    a_now += s.whole.a_image, b_now += s.whole.b_image, last_now += s.last_image;
+#pragma GCC unroll 1
+    for (int64_t t = steps; t > 0; --t, a += kBatchLanes, b += b_step, last += s.last_step) {
       V<T> y[C];
 #pragma GCC unroll 8
-      for (int c = 0; c < C; ++c) y[c] = load<T>(b + place[c]);
+      for (int c = 0; c < C - 1; ++c) y[c] = load<T>(b + place[c]);
+      y[C - 1] = load<T>(last);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const V<T> x = load<T>(a + r * a_row);
@@ -185,42 +194,27 @@ constexpr auto kLaneTiles = lane_tiles<T>(typename matmul::Count<kIsa.lane_rows 
 
 template <class T>
 void lane_product(const LaneProduct<T>& whole) {
-  const int64_t down = pieces_of(whole.rows, kIsa.lane_rows), across = pieces_of(whole.columns, kIsa.lane_columns);
-  LaneTile<T> s{whole, nullptr, nullptr, nullptr, nullptr, whole.columns * kBatchLanes};
+  const int64_t all = whole.columns + whole.ones;
+  const int64_t down = pieces_of(whole.rows, kIsa.lane_rows), across = pieces_of(all, kIsa.lane_columns);
+  LaneTile<T> s{whole, nullptr, nullptr, nullptr, 0, 0, nullptr, nullptr, 0};
+  s.sums_row = all * kBatchLanes;
   for (int64_t lane = 0; lane < kBatchLanes; lane += kLanes<T>)
     for (int64_t p = 0, i = 0; p < down; ++p) {
       const int64_t rows = whole.rows / down + (p < whole.rows % down);
       for (int64_t q = 0, j = 0; q < across; ++q) {
-        const int64_t columns = whole.columns / across + (q < whole.columns % across);
+        const int64_t columns = all / across + (q < all % across);
+        const bool ones = j + columns > whole.columns;
         s.a = whole.a + i * whole.a_row + lane;
         s.b = whole.b + lane;
         s.place = whole.place + j;
+        s.last = ones ? reinterpret_cast<const T*>(&kOnes<T>) : s.b + s.place[columns - 1];
+        s.last_step = ones ? 0 : whole.b_step;
+        s.last_image = ones ? 0 : whole.b_image;
         s.sums = whole.sums + i * s.sums_row + j * kBatchLanes + lane;
         kLaneTiles<T>.of[(rows - 1) * kIsa.lane_columns + columns - 1](s);
         j += columns;
       }
       i += rows;
-    }
-}
-
-template <class T>
-void sum_lanes(int64_t rows, int64_t n, const T* a, int64_t a_row, T* sums) {
-  constexpr int kTogether = 4;  // chains, which else would wait for themselves
-  for (int64_t lane = 0; lane < kBatchLanes; lane += kLanes<T>)
-    for (int64_t r = 0; r < rows; r += kTogether) {
-      const T* from[kTogether];
-      V<T> sum[kTogether];
-#pragma GCC unroll 4
-      for (int k = 0; k < kTogether; ++k) {  // the last row stands in for those behind it
-        const int64_t row = smaller(r + k, rows - 1);
-        from[k] = a + row * a_row + lane;
-        sum[k] = load<T>(sums + row * kBatchLanes + lane);
-      }
-      for (int64_t i = 0; i < n * kBatchLanes; i += kBatchLanes)
-#pragma GCC unroll 4
-        for (int k = 0; k < kTogether; ++k) sum[k] += load<T>(from[k] + i);
-#pragma GCC unroll 4
-      for (int k = 0; k < kTogether; ++k) store<T>(sums + smaller(r + k, rows - 1) * kBatchLanes + lane, sum[k]);
     }
 }
 
@@ -400,17 +394,11 @@ void winograd_result(int64_t n, const T* m, int64_t point, T bias, bool add, T* 
 
 template <class T>
 ConvKernels<T> table() {
-  return {kLanes<T>,
-          &product<T>,
-          &lane_product<T>,
-          &sum_lanes<T>,
-          &add_lanes<T>,
-          &add_parts<T>,
-          &matmul::transpose<T, kLanes<T>, false>,
-          &take<T>,
-          &put<T>,
-          &within<T>,
-          &winograd_source<T>,
+  return {kLanes<T>,          &product<T>,
+          &lane_product<T>,   &add_lanes<T>,
+          &add_parts<T>,      &matmul::transpose<T, kLanes<T>, false>,
+          &take<T>,           &put<T>,
+          &within<T>,         &winograd_source<T>,
           &winograd_result<T>};
 }
 

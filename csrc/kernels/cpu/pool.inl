@@ -65,47 +65,111 @@ inline Number max_at(const PoolTaps& s, const T* x, Value& best) {
   return number;
 }
 
+// Whether an element is NaN.
 template <class T>
-void max_of_taps(PoolTaps s, int64_t lanes, const T* x, T* y, void* place) {
-  constexpr int L = matmul::kLanes<T>;
-  for (int64_t r = 0; r < s.rows; ++r)
-    for (int64_t j = 0; j < s.n; ++j) {
-      const T* const window = x + r * s.x_row + j * s.x_step;
-      const int64_t to = r * s.y_row + j * lanes;
-      int64_t l = 0;
-      for (; l + L <= lanes; l += L) {
-        matmul::V<T> best;
-        const Numbers<T> number =
-            max_at<typename matmul::Vector<T, L>::loose, matmul::V<T>, Numbers<T>>(s, window + l, best);
-        matmul::store<T>(y + to + l, best);
-        s.wide ? write(static_cast<int32_t*>(place) + to + l, number)
-               : write(static_cast<uint8_t*>(place) + to + l, number);
-      }
-      for (; l < lanes; ++l) {
-        const int32_t number = max_at<T, T, int32_t>(s, window + l, y[to + l]);
-        if (s.wide)
-          static_cast<int32_t*>(place)[to + l] = number;
-        else
-          static_cast<uint8_t*>(place)[to + l] = static_cast<uint8_t>(number);
-      }
-    }
+inline bool has_nan(matmul::V<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
+  else
+    return _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_UNORD_Q);
+#else
+  const auto nan = v != v;
+  bool any = false;
+  for (int l = 0; l < matmul::kLanes<T>; ++l) any |= nan[l] != 0;
+  return any;
+#endif
 }
 
+// The same for W windows, x_step apart, which need not wait for each other. A maximum is then one instruction and its
+// number one comparison, which holds if no element is NaN. Adds the windows' elements to `sum`, which tells that. Taps:
+// how many there are, or 0 for any number.
+template <int W, int Taps, class P, class T>
+inline void max_of_windows(const PoolTaps& s, int64_t lanes, const T* x, T* y, P* place, matmul::V<T>& sum) {
+  const int64_t taps = Taps ? Taps : s.taps;
+  const auto value_at = [&](int w, int64_t t) { return matmul::load<T>(x + w * s.x_step + s.offset[t]); };
+  matmul::V<T> best[W], sums[W];
+  Numbers<T> number[W];
+#pragma GCC unroll 4
+  for (int w = 0; w < W; ++w) best[w] = sums[w] = value_at(w, 0), number[w] = Numbers<T>{} + s.number[taps - 1];
+#pragma GCC unroll 4
+  for (int64_t t = 1; t < taps; ++t)
+#pragma GCC unroll 4
+    for (int w = 0; w < W; ++w) {
+      const matmul::V<T> v = value_at(w, t);
+      best[w] = v > best[w] ? v : best[w];
+      sums[w] += v;
+    }
+#pragma GCC unroll 4
+  for (int64_t t = taps - 2; t >= 0; --t)
+#pragma GCC unroll 4
+    for (int w = 0; w < W; ++w) number[w] = value_at(w, t) == best[w] ? Numbers<T>{} + s.number[t] : number[w];
+#pragma GCC unroll 4
+  for (int w = 0; w < W; ++w) {
+    matmul::store<T>(y + w * lanes, best[w]);
+    write(place + w * lanes, number[w]);
+    sum += sums[w];
+  }
+}
+
+template <int Taps, class P, class T>
+inline void maxima(const PoolTaps& s, int64_t lanes, const T* x, T* y, P* place) {
+  constexpr int L = matmul::kLanes<T>;
+  constexpr int kTogether = Taps ? 4 : 1;
+  for (int64_t r = 0; r < s.rows; ++r, x += s.x_row, y += s.y_row, place += s.y_row) {
+    int64_t l = 0;
+    for (; l + L <= lanes; l += L) {
+      matmul::V<T> sum{};
+      int64_t j = 0;
+      for (; kTogether > 1 && j + kTogether <= s.n; j += kTogether)
+        max_of_windows<kTogether, Taps>(s, lanes, x + j * s.x_step + l, y + j * lanes + l, place + j * lanes + l, sum);
+      for (; j < s.n; ++j)
+        max_of_windows<1, Taps>(s, lanes, x + j * s.x_step + l, y + j * lanes + l, place + j * lanes + l, sum);
+      for (j = has_nan<T>(sum) ? 0 : s.n; j < s.n; ++j) {
+        matmul::V<T> best;
+        const Numbers<T> number =
+            max_at<typename matmul::Vector<T, L>::loose, matmul::V<T>, Numbers<T>>(s, x + j * s.x_step + l, best);
+        matmul::store<T>(y + j * lanes + l, best);
+        write(place + j * lanes + l, number);
+      }
+    }
+    for (; l < lanes; ++l)
+      for (int64_t j = 0; j < s.n; ++j)
+        place[j * lanes + l] = static_cast<P>(max_at<T, T, int32_t>(s, x + j * s.x_step + l, y[j * lanes + l]));
+  }
+}
 template <class T>
-void choose_places(PoolTaps s, const T* dy, const void* place, T* dx) {
+void max_of_taps(PoolTaps s, int64_t lanes, const T* x, T* y, void* place) {
+  if (s.wide) return maxima<0>(s, lanes, x, y, static_cast<int32_t*>(place));
+  s.taps == 4 ? maxima<4>(s, lanes, x, y, static_cast<uint8_t*>(place))
+              : maxima<0>(s, lanes, x, y, static_cast<uint8_t*>(place));
+}
+
+template <int Taps, class P, class T>
+inline void choose(const PoolTaps& s, const T* dy, const P* place, T* dx) {
   constexpr int L = matmul::kLanes<T>;
   for (int64_t r = 0; r < s.rows; ++r)
-    for (int64_t j = 0; j < s.n; ++j)
-      for (int64_t l = 0; l < kBatchLanes; l += L) {
+    for (int64_t l = 0; l < kBatchLanes; l += L)
+      for (int64_t j = 0; j < s.n; ++j) {
         const int64_t from = r * s.y_row + j * kBatchLanes + l;
-        const matmul::V<T> g = matmul::load<T>(dy + from);
+        const matmul::V<T> g = matmul::V<T>{} + matmul::load<T>(dy + from);  // 0 for -0, as a sum has it
         Numbers<T> number{};
-        s.wide ? read(static_cast<const int32_t*>(place) + from, number)
-               : read(static_cast<const uint8_t*>(place) + from, number);
+        read(place + from, number);
         T* const window = dx + r * s.x_row + j * s.x_step + l;
-        for (int64_t t = 0; t < s.taps; ++t)
+        const auto put = [&](int64_t t) {
           matmul::store<T>(window + s.offset[t], number == s.number[t] ? g : matmul::V<T>{});
+        };
+        if constexpr (Taps == 4)
+          put(0), put(1), put(2), put(3);
+        else
+          for (int64_t t = 0; t < s.taps; ++t) put(t);
       }
+}
+template <class T>
+void choose_places(PoolTaps s, const T* dy, const void* place, T* dx) {
+  if (s.wide) return choose<0>(s, dy, static_cast<const int32_t*>(place), dx);
+  s.taps == 4 ? choose<4>(s, dy, static_cast<const uint8_t*>(place), dx)
+              : choose<0>(s, dy, static_cast<const uint8_t*>(place), dx);
 }
 
 // A place that no maximum has, which only the caller of an op by itself can make up, is passed over.
