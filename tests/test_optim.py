@@ -392,3 +392,41 @@ def test_clip_grad_value_and_vectors():
     assert nn.utils.parameters_to_vector([p, q]).tolist() == list(range(7))
     with pytest.raises(ValueError, match="7 entries, the vector is"):
         nn.utils.vector_to_parameters(pn.zeros(6), [p, q])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.5),
+        lambda p: optim.RMSprop(p, alpha=0.5, momentum=0.5, centered=True),
+        lambda p: optim.Adam(p, betas=(0.5, 0.5)),
+        lambda p: optim.Adadelta(p, rho=0.5),
+        lambda p: optim.Adamax(p, betas=(0.5, 0.5)),
+        lambda p: optim.NAdam(p, betas=(0.5, 0.5)),
+    ],
+)
+def test_means_of_gradients_that_are_gone_end_at_zero(make, dtype):
+    """And not at a subnormal number, which rounding would keep for ever and which makes each later step slow."""
+    p = nn.Parameter(np.ones(40, dtype))
+    optimizer = make([p])
+    tiny = np.finfo(dtype).tiny
+    for step in range(1200):
+        p.grad = pn.tensor(np.linspace(-1, 1, 40).astype(dtype) * (step == 0))
+        optimizer.step()
+        for value in optimizer.state[p].values():
+            if getattr(value, "shape", None) == p.shape:
+                size = np.abs(value.numpy())
+                assert not ((size > 0) & (size < tiny)).any()
+    means = [v.numpy() for k, v in optimizer.state[p].items() if getattr(v, "shape", None) == p.shape]
+    assert any((m == 0).all() for m in means)
+    assert np.isfinite(p.detach().numpy()).all()
+
+
+def test_a_square_without_eps_stays_as_small_as_it_is():
+    """Then it alone keeps the division from being one by zero."""
+    p = nn.Parameter(np.ones(3, np.float32))
+    optimizer = optim.Adam([p], lr=0.1, eps=0.0)
+    p.grad = pn.tensor(np.full(3, 1e-20, np.float32))
+    optimizer.step()
+    np.testing.assert_allclose(p.detach().numpy(), 0.9, rtol=0.05)

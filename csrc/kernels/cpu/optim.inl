@@ -13,6 +13,18 @@ static inline T larger_(T a, T b) {
   return a > b ? a : b;
 }
 
+// 0 for what is smaller than `least`, the smallest normal number. A running mean whose gradients have become 0 decays
+// until rounding holds it at some subnormal number, with which a CPU is many times slower in every later step. A square
+// that is divided by without an eps stays as it is: then `least` is 0.
+template <class T>
+static inline T settled_(T x, T least = Fp<T>::tiny) {
+  return abs_(x) < least ? (T)0 : x;
+}
+template <class T>
+static inline T least_(double eps) {
+  return eps > 0 ? Fp<T>::tiny : (T)0;
+}
+
 template <bool Decay, class T>
 static inline T decayed_(T g, T w, T sign, T decay) {
   return Decay ? fma_(decay, w, sign * g) : sign * g;
@@ -39,7 +51,7 @@ static void momentum_loop(int64_t n, T* __restrict w, const T* __restrict g, T* 
   const T keep = (T)c.keep, fresh = (T)c.fresh, momentum = (T)c.momentum;
   for (int64_t i = 0; i < n; ++i) {
     const T d = decayed_<Decay>(g[i], w[i], sign, decay);
-    b[i] = fma_(keep, b[i], fresh * d);
+    b[i] = settled_(fma_(keep, b[i], fresh * d));
     w[i] = fma_(lr, Nesterov ? fma_(momentum, b[i], d) : b[i], w[i]);
   }
 }
@@ -58,18 +70,18 @@ template <bool Decay, bool Centered, bool Momentum, class T>
 static void rmsprop_loop(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict v, T* __restrict mean,
                          T* __restrict b, const RmspropCoefficients& c) {
   const T lr = (T)-c.lr, sign = (T)c.sign, decay = (T)c.decay, eps = (T)c.eps;
-  const T alpha = (T)c.alpha, rest = (T)(1.0 - c.alpha), momentum = (T)c.momentum;
+  const T alpha = (T)c.alpha, rest = (T)(1.0 - c.alpha), momentum = (T)c.momentum, least = least_<T>(c.eps);
   for (int64_t i = 0; i < n; ++i) {
     const T d = decayed_<Decay>(g[i], w[i], sign, decay);
-    v[i] = fma_(alpha, v[i], rest * (d * d));
+    v[i] = settled_(fma_(alpha, v[i], rest * (d * d)), least);
     T spread = v[i];
     if (Centered) {
-      mean[i] = fma_(rest, d - mean[i], mean[i]);
+      mean[i] = settled_(fma_(rest, d - mean[i], mean[i]));
       spread = fma_(-mean[i], mean[i], spread);
       spread = spread < 0 ? (T)0 : spread;  // rounding alone can take it below 0 once the gradient is constant
     }
     const T move = d / (sqrt_(spread) + eps);
-    if (Momentum) b[i] = fma_(momentum, b[i], move);
+    if (Momentum) b[i] = settled_(fma_(momentum, b[i], move));
     w[i] = fma_(lr, Momentum ? b[i] : move, w[i]);
   }
 }
@@ -99,10 +111,11 @@ static void adam_loop(int64_t n, T* __restrict w, const T* __restrict g, T* __re
                       T* __restrict top, const AdamCoefficients& c) {
   const T lr = (T)-c.lr, sign = (T)c.sign, decay = (T)c.decay, shrink = (T)c.shrink, eps = (T)c.eps;
   const T rest1 = (T)(1.0 - c.beta1), beta2 = (T)c.beta2, rest2 = (T)(1.0 - c.beta2), scale = (T)c.scale;
+  const T least = least_<T>(c.eps);
   for (int64_t i = 0; i < n; ++i) {
     const T d = decayed_<Decay>(g[i], w[i], sign, decay);
-    m[i] = fma_(rest1, d - m[i], m[i]);
-    v[i] = fma_(beta2, v[i], rest2 * (d * d));
+    m[i] = settled_(fma_(rest1, d - m[i], m[i]));
+    v[i] = settled_(fma_(beta2, v[i], rest2 * (d * d)), least);
     if (Max) top[i] = larger_(top[i], v[i]);
     const T denominator = fma_(sqrt_(Max ? top[i] : v[i]), scale, eps);
     w[i] = fma_(lr, m[i] / denominator, shrink * w[i]);
@@ -140,12 +153,12 @@ template <bool Decay, class T>
 static void adadelta_loop(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict v, T* __restrict u,
                           const AdadeltaCoefficients& c) {
   const T lr = (T)-c.lr, sign = (T)c.sign, decay = (T)c.decay, eps = (T)c.eps;
-  const T rho = (T)c.rho, rest = (T)(1.0 - c.rho);
+  const T rho = (T)c.rho, rest = (T)(1.0 - c.rho), least = least_<T>(c.eps);
   for (int64_t i = 0; i < n; ++i) {
     const T d = decayed_<Decay>(g[i], w[i], sign, decay);
-    v[i] = fma_(rho, v[i], rest * (d * d));
+    v[i] = settled_(fma_(rho, v[i], rest * (d * d)), least);
     const T move = sqrt_(u[i] + eps) / sqrt_(v[i] + eps) * d;
-    u[i] = fma_(rho, u[i], rest * (move * move));
+    u[i] = settled_(fma_(rho, u[i], rest * (move * move)), least);
     w[i] = fma_(lr, move, w[i]);
   }
 }
@@ -163,7 +176,7 @@ static void adamax_loop(int64_t n, T* __restrict w, const T* __restrict g, T* __
   const T rest1 = (T)(1.0 - c.beta1), beta2 = (T)c.beta2;
   for (int64_t i = 0; i < n; ++i) {
     const T d = decayed_<Decay>(g[i], w[i], sign, decay);
-    m[i] = fma_(rest1, d - m[i], m[i]);
+    m[i] = settled_(fma_(rest1, d - m[i], m[i]));
     u[i] = larger_(beta2 * u[i], abs_(d) + eps);
     w[i] = fma_(lr, m[i] / u[i], w[i]);
   }
@@ -180,11 +193,11 @@ static void nadam_loop(int64_t n, T* __restrict w, const T* __restrict g, T* __r
                        const NadamCoefficients& c) {
   const T now = (T)-c.lr_now, ahead = (T)-c.lr_ahead, sign = (T)c.sign, decay = (T)c.decay, shrink = (T)c.shrink;
   const T eps = (T)c.eps, rest1 = (T)(1.0 - c.beta1), beta2 = (T)c.beta2, rest2 = (T)(1.0 - c.beta2);
-  const T scale = (T)c.scale;
+  const T scale = (T)c.scale, least = least_<T>(c.eps);
   for (int64_t i = 0; i < n; ++i) {
     const T d = decayed_<Decay>(g[i], w[i], sign, decay);
-    m[i] = fma_(rest1, d - m[i], m[i]);
-    v[i] = fma_(beta2, v[i], rest2 * (d * d));
+    m[i] = settled_(fma_(rest1, d - m[i], m[i]));
+    v[i] = settled_(fma_(beta2, v[i], rest2 * (d * d)), least);
     const T denominator = fma_(sqrt_(v[i]), scale, eps);
     w[i] = fma_(ahead, m[i] / denominator, fma_(now, d / denominator, shrink * w[i]));
   }
