@@ -25,7 +25,15 @@ using Task = void (*)(void* context, int64_t task) noexcept;
 // the caller is itself inside a task.
 void run_tasks(int64_t tasks, Task body, void* context);
 
-// The same for a callable f(int64_t task).
+// Calls body(context), which is about to run several parallel loops: their threads come together once and stay. A loop
+// then begins and ends with words that they watch, in less time than OpenMP takes to call them. What body throws is
+// thrown on.
+void together(void (*body)(void* context), void* context);
+
+// How many loops the calling thread has shared with others so far.
+int64_t loops_shared();
+
+// run_tasks() for a callable f(int64_t task).
 template <class F>
 inline void parallel_for(int64_t tasks, const F& f) {
   run_tasks(

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/cpu.h"
+#include "core/threads.h"
 #include "program/fusion.h"
 #include "program/step.h"
 
@@ -401,7 +402,12 @@ void Program::run(const Array* const* arguments) {
       fail<ValueError>("the step changes argument ", a, " of shape ", shape_text(*arguments[a]),
                        " in place, which lies on read-only memory; pass a copy of it");
   for (const Patch& p : patches_) p.array->data = arguments[p.argument]->data + p.offset;
-  for (const auto& step : steps_) step->run();
+  const auto all = [](void* program) {
+    for (const auto& step : static_cast<Program*>(program)->steps_) step->run();
+  };
+  const int64_t before = loops_shared();
+  loops_ > 1 ? together(all, this) : all(this);
+  loops_ = loops_shared() - before;
   for (Storage* s : written_outside_) ++s->version;
   for (int a : written_arguments_) ++arguments[a]->storage->version;
 }

@@ -154,6 +154,7 @@ class Program {
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Storage*> written_outside_;
   std::vector<int> written_arguments_;
+  int64_t loops_ = 0;  // that the last run shared with other threads
   const struct Kernels* built_for_ = nullptr;
   Passes passes_;
   bool finished_ = false;
