@@ -1,12 +1,10 @@
 """Every kernel on odd sizes against scalar code, and the same bits on every instruction set with fused multiply-add.
 
-The program tests/native/kernels_bits*.cpp does the work, linked with the library that pyneural itself uses, and built
-by CXX with CXXFLAGS if these are set. Where a cross compiler and an emulator for 64-bit Arm are installed (on Debian
-g++-aarch64-linux-gnu and qemu-user), NEON is compared too.
+The program tests/native/kernels_bits*.cpp does the work, linked with the library that pyneural itself uses. Where a
+cross compiler and an emulator for 64-bit Arm are installed (on Debian g++-aarch64-linux-gnu and qemu-user), NEON is
+compared too.
 """
 
-import importlib.util
-import os
 import platform
 import re
 import shutil
@@ -14,12 +12,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from native_programs import FLAGS, ROOT, compile_all, linked_program
 
-ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "tests" / "native").glob("kernels_bits*.cpp"))
-COMPILER = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 CROSS_COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
-FLAGS = ["-std=gnu++20", "-ffp-contract=off", f"-I{ROOT / 'csrc'}", *os.environ.get("CXXFLAGS", "").split()]
 
 Hashes = dict[str, dict[str, str]]  # instruction set -> kernel and type -> hash
 
@@ -36,31 +32,10 @@ def hashes_of(command: list[str]) -> Hashes:
     return hashes
 
 
-def compile_all(commands: list[list[str]]) -> None:
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for c in commands]
-    said = [process.communicate()[0] for process in running]
-    for process, text in zip(running, said, strict=True):
-        assert process.returncode == 0, text
-
-
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> Hashes:
     """The hashes of every instruction set of this CPU."""
-    if COMPILER is None:
-        pytest.skip("no C++ compiler (c++, g++ or clang++) on PATH")
-    spec = importlib.util.find_spec("pyneural._kernels")
-    assert spec is not None
-    assert spec.origin is not None
-    where = Path(spec.origin).parent
-    libraries = [*where.glob("libpyneural_core.so"), *where.glob("libpyneural_core.dylib")]
-    if not libraries:
-        pytest.skip(f"no shared library that a program can be linked with in {where}")
-    folder = tmp_path_factory.mktemp("bits")
-    objects = {source: str(folder / f"{source.stem}.o") for source in SOURCES}
-    compile_all([[COMPILER, *FLAGS, "-O1", "-c", str(s), "-o", objects[s]] for s in SOURCES])
-    program = str(folder / "kernels_bits")
-    library = [str(libraries[0]), f"-Wl,-rpath,{where}"]
-    compile_all([[COMPILER, *FLAGS, *objects.values(), *library, "-o", program]])
+    program = linked_program(SOURCES, tmp_path_factory.mktemp("bits"))
     return hashes_of([program])
 
 

@@ -25,11 +25,11 @@ TESTS = {
         "test_kmeans.py", "test_kmeans_bounds.py", "test_svm.py", "test_matmul_kernel.py", "test_precision.py",
         "test_capture.py", "test_capture_bits.py", "test_capture_epoch.py", "test_capture_errors.py",
         "test_capture_fusion.py", "test_capture_blocks.py", "test_tensor.py", "test_indexing.py", "test_shape_ops.py",
-        "test_reductions.py", "test_random.py", "test_optim.py", "test_data_idx.py", "test_ops.py",
+        "test_reductions.py", "test_random.py", "test_optim.py", "test_data_idx.py", "test_ops.py", "test_threads.py",
     ],
     # What runs in parallel: kernels with several threads, and Python threads that compute at the same time.
     "thread": [
-        "test_kernel_bits.py", "test_stress_processes.py::test_eight_threads_train_each_its_model",
+        "test_kernel_bits.py", "test_threads.py", "test_stress_processes.py::test_eight_threads_train_each_its_model",
         "test_stress_processes.py::test_eight_threads_share_one_step", "test_convolution.py", "test_attention.py",
         "test_nn_recurrent.py", "test_normalization.py", "test_graphs.py", "test_resampling.py", "test_kmeans.py",
         "test_svm.py", "test_matmul_kernel.py", "test_reductions.py", "test_random.py", "test_capture.py",

@@ -51,9 +51,13 @@ inline void read(const uint8_t* place, Numbers<double>& number) {
 
 // A window's largest element and its number, a vector of lanes or one; without branches, because which of random
 // numbers is larger cannot be foretold.
-template <class Loose, class Value, class Number, class T>
+template <class Number, class Value, class T>
 inline Number max_at(const PoolTaps& s, const T* x, Value& best) {
-  const auto value_at = [&](int64_t t) -> Value { return *reinterpret_cast<const Loose*>(x + s.offset[t]); };
+  const auto value_at = [&](int64_t t) {
+    Value v;
+    __builtin_memcpy(&v, x + s.offset[t], sizeof v);
+    return v;
+  };
   best = value_at(0);
   Number number = Number{} + s.number[0];
   for (int64_t t = 1; t < s.taps; ++t) {
@@ -127,15 +131,14 @@ inline void maxima(const PoolTaps& s, int64_t lanes, const T* x, T* y, P* place)
         max_of_windows<1, Taps>(s, lanes, x + j * s.x_step + l, y + j * lanes + l, place + j * lanes + l, sum);
       for (j = has_nan<T>(sum) ? 0 : s.n; j < s.n; ++j) {
         matmul::V<T> best;
-        const Numbers<T> number =
-            max_at<typename matmul::Vector<T, L>::loose, matmul::V<T>, Numbers<T>>(s, x + j * s.x_step + l, best);
+        const Numbers<T> number = max_at<Numbers<T>>(s, x + j * s.x_step + l, best);
         matmul::store<T>(y + j * lanes + l, best);
         write(place + j * lanes + l, number);
       }
     }
     for (; l < lanes; ++l)
       for (int64_t j = 0; j < s.n; ++j)
-        place[j * lanes + l] = static_cast<P>(max_at<T, T, int32_t>(s, x + j * s.x_step + l, y[j * lanes + l]));
+        place[j * lanes + l] = static_cast<P>(max_at<int32_t>(s, x + j * s.x_step + l, y[j * lanes + l]));
   }
 }
 template <class T>
