@@ -107,7 +107,8 @@ void pause() {
 class Team {
  public:
   // Before a loop of so many threads, or before as many serve.
-  void gather(int size) {
+  void gather(int size, bool serving) {
+    serving_ = serving;
     if (size > room_) members_.reset(new Member[static_cast<size_t>(room_ = size)]);
     size_ = size;
     for (int i = 0; i < size; ++i) {
@@ -190,7 +191,7 @@ class Team {
 
   void tell(int member, uint64_t word) {
     members_[member].share.store(word, std::memory_order_release);
-    members_[member].share.notify_one();
+    if (serving_) members_[member].share.notify_one();
   }
 
   std::unique_ptr<Member[]> members_;
@@ -198,6 +199,7 @@ class Team {
   std::atomic<void*> context_{nullptr};
   uint32_t loop_ = 0;
   int size_ = 0, room_ = 0, spins_ = 0;
+  bool serving_ = false;  // else nobody sleeps
 };
 
 thread_local Team team;  // that this thread leads
@@ -210,7 +212,7 @@ void together(void (*body)(void* context), void* context) {
   const int threads = num_threads();
   if (threads <= 1 || inside_task || team_is_here) return body(context);
   Team& members = team;
-  members.gather(threads);
+  members.gather(threads, true);
   const uint32_t last = members.last_loop();
   std::exception_ptr thrown;
 #pragma omp parallel num_threads(threads)
@@ -254,7 +256,7 @@ void run_tasks(int64_t tasks, Task body, void* context) {
   ++shared_loops;
   Team& members = team;
   if (team_is_here) return members.lead(tasks, members.offer(tasks, body, context));
-  members.gather(threads);
+  members.gather(threads, false);
   const uint32_t loop = members.offer(tasks, body, context);
 #pragma omp parallel num_threads(threads)
   members.work(omp_get_thread_num(), loop);
