@@ -231,7 +231,9 @@ void max_pool(const OpCall& call, const PoolShape& s) {
   const int64_t units = (s.planes + kBatchLanes - 1) / kBatchLanes * s.out[0] * bands;
   const int64_t bytes = static_cast<int64_t>(item_size(places.dtype));
   const int64_t x_slice = x_blocked ? s.slice() : slice;
-  const Parts whole(s, x_slice, kBatchLanes), rest(s, x_slice, std::max<int64_t>(1, s.planes % kBatchLanes));
+  const Parts whole(s, x_slice, kBatchLanes);
+  std::optional<Parts> rest;
+  if (s.planes % kBatchLanes) rest.emplace(s, x_slice, s.planes % kBatchLanes);
   const auto unit = [&](int64_t u) {
     static thread_local std::vector<T> turned, maxima;
     static thread_local std::vector<char> numbers;
@@ -254,7 +256,7 @@ void max_pool(const OpCall& call, const PoolShape& s) {
     const int64_t skipped = x_blocked ? 0 : top * s.in[2] * lanes;
     T* const largest = y_blocked ? call.out[0].ptr<T>() + to_block : maxima.data();
     char* const number = place_blocked ? places.data + to_block * bytes : numbers.data();
-    const Parts& parts = lanes == kBatchLanes ? whole : rest;
+    const Parts& parts = lanes == kBatchLanes ? whole : *rest;
     parts.each(j0, low, high, [&](const PoolTaps& taps, int64_t from, int64_t to) {
       const int64_t here = to - low * s.out[2] * lanes;
       kernel.max_of_taps(taps, lanes, origin + (from - skipped), largest + here, number + here * bytes);
@@ -340,8 +342,11 @@ void max_pool_backward_in_blocks(const OpCall& call, const PoolShape& s) {
   bool everywhere;
   const bool choose = apart(s, &everywhere);
   std::optional<PlaceMap> map;
-  if (!choose) map.emplace(s, lanes);
-  const Parts parts(s, s.slice(), lanes);
+  std::optional<Parts> parts;
+  if (choose)
+    parts.emplace(s, s.slice(), lanes);
+  else
+    map.emplace(s, lanes);
   const auto group = [&](int64_t u) {
     static thread_local std::vector<T> turned, made_here;
     static thread_local std::vector<char> numbers;
@@ -372,7 +377,7 @@ void max_pool_backward_in_blocks(const OpCall& call, const PoolShape& s) {
     for (int64_t j0 = 0; j0 < s.out[0] && choose; ++j0) {
       const int64_t x_slice = s.windows[0][j0].begin * s.in[1] * s.in[2] * lanes;
       const int64_t y_slice = j0 * s.out[1] * s.out[2] * lanes;
-      parts.each(j0, 0, s.out[1], [&](const PoolTaps& taps, int64_t to, int64_t from) {
+      parts->each(j0, 0, s.out[1], [&](const PoolTaps& taps, int64_t to, int64_t from) {
         kernel.choose_places(taps, dy + y_slice + from, place + (y_slice + from) * bytes, dx + x_slice + to);
       });
     }

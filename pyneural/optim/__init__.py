@@ -2,7 +2,7 @@
 
 A running mean or square (the m and v of the classes) that falls below the smallest normal number, 1.2e-38 in float32,
 becomes 0; a square only where eps is above 0. Where gradients have become 0, as of units that no longer react, it would
-otherwise end among the subnormal numbers, with which every later step takes several times as long.
+otherwise end among the subnormal numbers, with which a CPU takes much longer in every later step.
 """
 
 from . import lr_scheduler as lr_scheduler

@@ -103,6 +103,7 @@ struct Tiles {
   Tile<S> of[Count];
 };
 // Of a product's tiles, those of 1, 2 and perhaps 4 vectors.
+static_assert(kIsa.vectors == 2 || kIsa.vectors == 4);
 constexpr int kWidths = kIsa.vectors == 4 ? 3 : 2;
 template <class T, int... I>
 constexpr Tiles<TapProduct<T>, kIsa.rows * kWidths> product_tiles(matmul::Sequence<I...>) {
