@@ -409,6 +409,158 @@ def test_winograd_has_the_same_bits_replayed_and_for_any_number_of_threads():
     assert found[0] == found[1] == found[2]
 
 
+# ---- thin layers ----
+
+#: (images, few channels, many channels, groups), in sizes, kernel, padding, dilation: few or one channel on one side.
+_THIN = (
+    ((5, 1, 20, 1), (28, 28), (4, 4), (1, 1), (1, 1)),
+    ((16, 1, 9, 1), (13, 37), (3, 5), (2, 9), (1, 3)),
+    ((40, 1, 24, 1), (20, 65), (5, 1), (0, 0), (2, 1)),
+    ((33, 1, 8, 3), (11, 20), (2, 3), (1, 1), (3, 1)),
+    ((1, 1, 65, 1), (64, 64), (7, 7), (3, 3), (1, 1)),
+    ((3, 3, 8, 2), (30, 9), (3, 5), (5, 6), (2, 2)),
+    ((32, 1, 10, 1), (300,), (8,), (20,), (2,)),
+    ((2, 2, 16, 1), (2, 90), (6, 3), (3, 0), (1, 4)),
+)
+
+
+def _thin(shape, sizes, kernel, padding, dilation, dtype):
+    """Passes of a convolution from few channels to many, and of its adjoint."""
+    images, few, many, groups = shape
+    rng, ones = np.random.default_rng(9), (1,) * len(sizes)
+    rest = (ones, padding, dilation, groups)
+    out = convolution._sizes(sizes, kernel, *rest[:3])
+    x = rng.normal(size=(images, groups * few, *sizes)).astype(dtype)
+    y = rng.normal(size=(images, groups * many, *out)).astype(dtype)
+    w, turned = (rng.normal(size=(groups * a, b, *kernel)).astype(dtype) for a, b in ((many, few), (few, many)))
+    of_x, of_y = (rng.normal(size=groups * n).astype(dtype) for n in (few, many))
+
+    def passes(which=slice(None)):
+        return [np.asarray(z) for z in (
+            convolution._conv(x[which], w, of_y, out, *rest),
+            convolution._conv_transpose(y[which], w, of_x, sizes, *rest),
+            convolution._conv(y[which], turned, None, convolution._sizes(out, kernel, *rest[:3]), *rest),
+            convolution._conv_transpose(x[which], turned, of_y, out, *rest),
+        )]  # fmt: skip
+
+    return passes, (x, y, w)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", _THIN)
+def test_thin_layers_match_the_reference(case, dtype):
+    passes, _ = _thin(*case, dtype)
+    ours = passes()
+    with pn.reference():
+        wanted = passes()
+    for y, z in zip(ours, wanted, strict=True):
+        bound = np.finfo(dtype).eps * np.sqrt(case[0][2] * np.prod(case[2]))
+        np.testing.assert_allclose(y, z, rtol=0, atol=bound * np.abs(z).max())
+
+
+@pytest.mark.parametrize("case", _THIN[:6])
+def test_thin_layers_give_an_image_the_same_bits_in_every_batch_and_for_any_number_of_threads(case):
+    passes, _ = _thin(*case, np.float32)
+    whole, before = passes(), pn.get_num_threads()
+    try:
+        for threads in (1, 3):
+            pn.set_num_threads(threads)
+            for images in (slice(0, 1), slice(1, None), slice(None)):
+                for y, z in zip(passes(images), whole, strict=True):
+                    assert y.tobytes() == z[images].tobytes()
+    finally:
+        pn.set_num_threads(before)
+
+
+@pytest.mark.parametrize("case", _THIN[:3])
+def test_what_lies_outside_of_thin_layers_takes_no_part(case):
+    passes, (x, y, w) = _thin(*case, np.float32)
+    w[2, 0, 0, 0] = np.inf
+    x[0, 0, 3, 0] = np.nan
+    y[0, 1, 0, 1] = -np.inf
+    ours = passes()
+    with pn.reference():
+        wanted = passes()
+    for a, b in zip(ours, wanted, strict=True):
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+        np.testing.assert_array_equal(np.isinf(a), np.isinf(b))
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch", [5, 16, 48])
+def test_thin_layers_have_the_same_bits_replayed(batch):
+    rng = np.random.default_rng(4)
+
+    def make():
+        model = nn.Sequential(
+            nn.Conv2d(1, 20, 4, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(20, 8, 4, stride=2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 12, 4, stride=2, output_padding=1),
+            nn.Tanh(),
+            nn.ConvTranspose2d(12, 1, 4, padding=1),
+            nn.Sigmoid(),
+            nn.Conv2d(1, 8, 3, padding=2, dilation=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 1, (3, 5), padding=(1, 2)),
+        )
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (model(x) - x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return SimpleNamespace(step=step, state=lambda: list(model.parameters()))
+
+    eager_and_compiled(make, [(rng.normal(size=(batch, 1, 28, 28)).astype(np.float32),) for _ in range(4)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("sizes", "kernel", "stride", "padding", "extra"),
+    [
+        ((8, 14), 1, 2, 0, 1),  # rows between the windows, and behind the last one
+        ((8, 14), 2, 3, 0, 0),
+        ((40, 33), 4, 2, 0, 1),  # several bands
+        ((40, 33), 3, 2, 1, 1),
+        ((45, 40), 1, 3, 0, 0),
+        ((6, 7), 4, 1, 3, 0),
+        ((30,), 3, 2, 1, 0),
+        ((4, 5, 3), 3, 2, 0, 1),
+    ],
+)
+def test_bias_gradients_of_transposed_convolutions_count_every_place_once(sizes, kernel, stride, padding, extra, dtype):
+    d, rng = len(sizes), np.random.default_rng(8)
+    layers = (getattr(nn, f"{name}{d}d") for name in ("Conv", "ConvTranspose", "Conv"))
+    first, turned, last = layers
+    rest = {"stride": stride, "padding": padding, "output_padding": extra}
+    model = nn.Sequential(first(2, 4, 1), turned(4, 5, kernel, **rest), nn.Tanh(), last(5, 1, 1)).to(dtype)
+    x = pn.tensor(rng.normal(size=(32, 2, *sizes)).astype(dtype))
+
+    def gradients(x):
+        for p in model.parameters():
+            p.grad = None
+        y = model[1](model[0](x))
+        model[3](model[2](y)).square().mean().backward()
+        return [p.grad for p in model.parameters()], y
+
+    found, y = gradients(x)
+    replayed = pn.compile(gradients)
+    for _ in range(3):
+        again = replayed(x)[0]
+    for a, b in zip(found, again, strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    y = y.detach().requires_grad_()
+    model[3](model[2](y)).square().mean().backward()
+    wanted = np.asarray(y.grad, np.float64).sum((0, *range(2, d + 2)))
+    tolerance = 8 * np.finfo(dtype).eps * np.abs(y.grad.numpy()).sum()
+    np.testing.assert_allclose(np.asarray(model[1].bias.grad), wanted, rtol=0, atol=tolerance)
+
+
 # ---- what is not finite ----
 
 

@@ -14,8 +14,8 @@ inline constexpr int64_t kBatchLanes = 16;
 
 // c[r, j] = sum over i < repeats and taps t, in order, of
 //   a[i * a_repeat + r * a_row + tap[t].a] * b[i * b_repeat + tap[t].b + j],
-// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r, j] if `add`, + column_bias[j],
-// + row_bias[r]. Columns stand in groups of kBatchLanes, which lie b_step and c_step apart.
+// one chain of fused multiply-adds that starts from 0. Then, one rounding each: + c[r, j] if `add`, + row_bias[r].
+// Columns stand in groups of kBatchLanes, which lie b_step and c_step apart.
 template <class T>
 struct TapProduct {
   int64_t rows, columns, taps;  // columns is a multiple of ConvKernels::lanes
@@ -26,8 +26,7 @@ struct TapProduct {
   T* c;
   int64_t c_row;
   bool add;
-  const T* column_bias;  // or null
-  const T* row_bias;     // or null
+  const T* row_bias;  // or null
   int64_t repeats = 1, a_repeat = 0, b_repeat = 0;
   int64_t b_step = kBatchLanes, c_step = kBatchLanes;
 };
@@ -47,6 +46,19 @@ struct LaneProduct {
   int64_t b_step = kBatchLanes;
   bool begin = false;
   bool ones = false;
+};
+
+// y[r * y_row + j] = sum over taps t, in order, of z[r * z_row + tap[t].b + j] where 0 <= tap[t].a + j < width, + bias,
+// for r < rows and j < columns. Whole vectors of z are read.
+template <class T>
+struct TapSum {
+  int64_t rows, columns, taps, width;
+  const Tap* tap;
+  const T* z;
+  int64_t z_row;
+  T bias;
+  T* y;
+  int64_t y_row;
 };
 
 // Rows of some matrices (planes): their elements taken apart, or put together, by the remainder of the column.
@@ -69,6 +81,7 @@ struct ConvKernels {
   void (*add_lanes)(int64_t n, const T* sums, T* y);
   // y[i] = sum over p < parts, in order, of x[p * part + i].
   void (*add_parts)(int64_t n, int64_t parts, int64_t part, const T* x, T* y);
+  void (*sum_taps)(const TapSum<T>&);
   // to[p * to_row + i] = from[i * from_row + p] for i < columns, p < depth.
   void (*transpose)(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t columns, int64_t depth);
   // to[i % step * part + i / step] = from[i] for i < n, in every row; 0 behind, as far as the last vectors reach,

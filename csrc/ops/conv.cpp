@@ -265,9 +265,15 @@ void produce(const OpCall& call, const ConvShape& s, bool up) {
   const bool by_winograd = suits_winograd(s) && x.size() > 0 &&
                            produce_by_winograd<T>(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
   if (!by_winograd) {
+    if (x.size() > 0 && suits_one_channel(s, up))
+      return produce_one<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
+    const auto finite = [&] {
+      return kernels().of<T>().conv.within(w.size(), w.ptr<T>(), std::numeric_limits<T>::max());
+    };
+    if (x.size() > 0 && !call.blocked && suits_few_sources(s, up) && finite())
+      return produce_from_few<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
     if (suits_batch(s)) return produce_by_batch<T>(call, s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
-    const bool finite = kernels().of<T>().conv.within(w.size(), w.ptr<T>(), std::numeric_limits<T>::max());
-    const bool by_pixel = x.size() > 0 && finite && fill_by_pixel(s, up, up ? s.ci : s.co, 1.25);
+    const bool by_pixel = x.size() > 0 && fill_by_pixel(s, up, up ? s.ci : s.co, 1.25) && finite();
     const auto pass = by_pixel ? &produce_by_pixel<T> : &produce_by_channel<T>;
     pass(s, up, x.ptr<T>(), w.ptr<T>(), bias.ptr<T>(), y.ptr<T>());
   }
@@ -327,17 +333,19 @@ void weigh(const OpCall& call, const ConvShape& s) {
   Array x = as_contiguous(*call.in[0]), g = as_contiguous(*call.in[1]);
   const int64_t sums = summed(call);
   const bool some = x.size() > 0 && g.size() > 0, by_batch = some && suits_batch(s);
-  // A batch kernel adds up dy as it goes.
-  if (sums == 0 && sums_in_blocks(s))
+  // A batch kernel adds them up as it goes.
+  const bool along = by_batch && (sums == 1 || (sums == 0 && s.flat()));
+  if (!along && sums == 0 && sums_in_blocks(s))
     sum_channels(x, (call.blocked & 1) != 0, db);
-  else if (sums >= 0 && !(by_batch && sums == 1))
+  else if (!along && sums >= 0)
     sum_to_channels(sums == 0 ? x : g, db);
   if (!some) {
     std::memset(dw.data, 0, static_cast<size_t>(dw.size()) * sizeof(T));
     return;
   }
   if (by_batch) {
-    if (weigh_by_batch<T>(call, s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>(), sums == 1 ? db.ptr<T>() : nullptr)) return;
+    T* const to = along ? db.ptr<T>() : nullptr;
+    if (weigh_by_batch<T>(call, s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>(), static_cast<int>(sums), to)) return;
     if (call.blocked & 1) x = out_of_blocks<T>(x);
     if (call.blocked & 2) g = out_of_blocks<T>(g);
     return weigh_by_channel(s, x.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
@@ -367,7 +375,7 @@ unsigned blocks(const OpCall& call) {
 }
 unsigned weight_blocks(const OpCall& call) {
   const ConvShape s = conv_weight_shape(call);
-  return suits_batch(s) ? (summed(call) != 0 || sums_in_blocks(s) ? 1 | 2 : 2) : 0;
+  return suits_batch(s) ? (summed(call) != 0 || s.flat() || sums_in_blocks(s) ? 1 | 2 : 2) : 0;
 }
 
 }  // namespace

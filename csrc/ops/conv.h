@@ -19,6 +19,8 @@ struct ConvShape {
   int64_t in_size() const { return in[0] * in[1] * in[2]; }
   int64_t out_size() const { return out[0] * out[1] * out[2]; }
   int64_t kernel_size() const { return kernel[0] * kernel[1] * kernel[2]; }
+  // Whether the first axis is none.
+  bool flat() const { return in[0] == 1 && out[0] == 1 && kernel[0] == 1 && pad[0] == 0; }
 };
 
 // One spatial axis of a pass that produces one side of a convolution from the other: the positions start, start + step,
@@ -115,7 +117,7 @@ void add_parts(int64_t n, int64_t parts, int64_t part, const T* partial, T* sums
 // the positions of the innermost axes. By batch: along images. All three produce the same bits; produce_by_pixel()
 // needs finite weights. weigh_by_pixel() and weigh_by_batch() say whether their sums are finite (if not, they hold for
 // nothing). By batch, operands may lie in blocks as the call says; produce_by_batch() calls made() for what it has
-// made, and weigh_by_batch() sums the channels of y into db as well, if there is one.
+// made, and weigh_by_batch() sums the channels of x (sums_of 0; if flat()) or y (1) into db as well, if there is one.
 template <class T>
 void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 template <class T>
@@ -128,7 +130,7 @@ template <class T>
 void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* source, const T* weight, const T* bias,
                       T* produced);
 template <class T>
-bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x, const T* y, T* dw, T* db);
+bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x, const T* y, T* dw, int sums_of, T* db);
 
 // Whether vectors along the batch are nearly full and a few rows of so many images stay in cache.
 bool suits_batch(const ConvShape& s);
@@ -138,6 +140,16 @@ double conv_pixel_fill(const ConvShape& s, bool up);
 
 // Whether a shape goes by Winograd's way, whatever the number of images.
 bool suits_winograd(const ConvShape& s);
+// Whether a pass goes from few channels, with the same bits as by channel, from finite weights...
+bool suits_few_sources(const ConvShape& s, bool up);
+template <class T>
+void produce_from_few(const OpCall& call, const ConvShape& s, bool up, const T* source, const T* weight, const T* bias,
+                      T* produced);
+// ... or to one channel, whatever the number of images: with other roundings than the rest. Operands may lie in blocks.
+bool suits_one_channel(const ConvShape& s, bool up);
+template <class T>
+void produce_one(const OpCall& call, const ConvShape& s, bool up, const T* source, const T* weight, const T* bias,
+                 T* produced);
 // By it: faster, with other roundings than the rest. False, and nothing is made, if the weights are too large for it.
 template <class T>
 bool produce_by_winograd(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);

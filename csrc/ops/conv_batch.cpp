@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <type_traits>
 
 #include "core/array.h"
@@ -25,6 +26,7 @@ constexpr int64_t kLoneShare = 8;                // of all positions, from which
 constexpr int64_t kRun = 256;                    // elements of a channel that are worth a pass of their own
 constexpr int64_t kFewTasks = 4;                 // of a weight's gradient: each takes x anew
 constexpr int64_t kParts = 8;                    // of a batch, whose sums of a weight's gradient are made apart
+constexpr int64_t kChains = 16;                  // of a channel's sum: short ones lose less, and need not wait
 constexpr int64_t kManySums = int64_t{1} << 16;  // of all lanes: from there on half as many parts
 
 // Elements that some rows of both sides of a group's channels take.
@@ -229,7 +231,8 @@ void produce_by_batch(const OpCall& call, const ConvShape& s, bool up, const T* 
 }
 
 template <class T>
-bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, const T* y_given, T* dw, T* db) {
+bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, const T* y_given, T* dw, int sums_of,
+                    T* db) {
   const ConvKernels<T>& kernel = kernels().of<T>().conv;
   const int64_t in = s.in_size(), out = s.out_size(), columns = s.ci * s.kernel_size();
   const bool x_blocked = (call.blocked & 1) != 0, y_blocked = (call.blocked & 2) != 0;
@@ -247,7 +250,17 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
   while (band > 1 && held_by(s, band) > kHeld)
     band = std::min(band - 1, pieces_of(s.out[1], pieces_of(s.out[1], band) + 1));
   const int64_t bands = pieces_of(s.out[1], band);
-  const int64_t length1 = direct ? s.in[1] : rows_of(band);
+  // Row of x that is the first one that a band sees; none lies behind that of the band after the last. The sums of x
+  // are made with a band as far as the next one's first row, and what lies between is seen as well.
+  const auto start_of = [&](int64_t b) { return b < bands ? b * band * s.stride[1] - s.pad[1] : s.in[1]; };
+  const auto own_rows = [&](int64_t b) {
+    return std::max<int64_t>(0, std::min(s.in[1], start_of(b + 1)) - start_of(b));
+  };
+  const bool sums_x = db && sums_of == 0, sums_y = db && sums_of == 1;
+  const auto seen_of = [&](int64_t b, int64_t positions) {
+    return std::max(rows_of(positions), sums_x ? own_rows(b) : 0);
+  };
+  const int64_t length1 = direct ? s.in[1] : std::max(seen_of(0, band), seen_of(bands - 1, band));
   const int64_t plane = (direct ? in : reach0 * length1 * length2) * kLanes, y_row = band * s.out[2] * kLanes;
   std::vector<int64_t> places;
   for (int64_t c = 0; c < s.ci; ++c)
@@ -262,9 +275,11 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
   const int64_t units = pieces_of(s.n, kLanes) * bands;
   const int64_t parts = std::min(units, s.co * columns * kLanes < kManySums ? kParts : kParts / 2);
   const int64_t pieces = std::clamp<int64_t>(kFewTasks / (parts * s.groups), 1, pieces_of(s.co, 5));
-  const int64_t weights = s.groups * s.co * columns, all = weights + s.groups * s.co;
-  const int64_t width = columns + (db != nullptr);  // sums of each output channel
-  const int64_t most = pieces_of(s.co, pieces), lane_sums = most * width * kLanes;
+  const int64_t weights = s.groups * s.co * columns, summed = sums_x ? s.ci : sums_y ? s.co : 0;
+  const int64_t all = weights + s.groups * summed;
+  const int64_t width = columns + sums_y;  // sums of each output channel
+  const int64_t most = pieces_of(s.co, pieces), y_sums = most * width * kLanes;
+  const int64_t lane_sums = y_sums + (sums_x ? s.ci * kChains * kLanes : 0);
   const int64_t x_held = direct ? 0 : s.ci * plane, y_held = y_blocked ? 0 : most * y_row;
   const Array partial = memory<T>(parts * all);
   parallel_for(parts * s.groups * pieces, [&](int64_t task) {
@@ -284,7 +299,26 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
     p.sums = sums;
     p.b_step = s.stride[2] * kLanes;
     p.begin = true;
-    p.ones = db != nullptr;
+    p.ones = sums_y;
+    const bool own_x = sums_x && piece == 0;
+    // Adds up some places of a channel of x, which are in cache.
+    const auto sum_of_x = [&](int64_t c, const T* places, int64_t count, bool begin) {
+      LaneProduct<T> q{};
+      q.rows = kChains;
+      q.steps = count / kChains;
+      q.images = 1;
+      q.a = places;
+      q.a_row = q.steps * kLanes;
+      q.sums = sums + y_sums + c * kChains * kLanes;
+      q.begin = begin;
+      q.ones = true;
+      kernel.lane_product(q);
+      q.a += kChains * q.a_row;
+      q.rows = 1;
+      q.steps = count % kChains;
+      q.begin = false;
+      kernel.lane_product(q);
+    };
     for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; ++unit) {
       const int64_t image = unit / bands * kLanes, images = std::min(kLanes, s.n - image), first = unit % bands * band;
       if (images < kLanes) std::memset(x, 0, static_cast<size_t>(x_held + y_held) * sizeof(T));
@@ -293,11 +327,13 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
       const Block<const T> y_block{y_given + image * y_image, y_image, images, y_blocked};
       p.images = std::min(band, s.out[1] - first);
       // Rows [begin, end) of those that the band sees lie in the image; its first one is row `start` there.
-      const int64_t start = first * s.stride[1] - s.pad[1], seen = rows_of(p.images);
+      const int64_t start = start_of(unit % bands), seen = seen_of(unit % bands, p.images);
       const int64_t begin = std::clamp<int64_t>(-start, 0, seen), end = std::clamp(s.in[1] - start, begin, seen);
       const auto clear = [&](T* row, int64_t count) {
         std::memset(row, 0, static_cast<size_t>(count * length2 * kLanes) * sizeof(T));
       };
+      // Zeros around the image change no sum.
+      const int64_t own_places = own_rows(unit % bands) * length2;
       for (int64_t j0 = 0; j0 < s.out[0]; ++j0) {
         for (int64_t u = 0; u < s.ci * reach0 && !direct; ++u) {
           const int64_t c = u / reach0, i0 = j0 * s.stride[0] + u % reach0 - s.pad[0];
@@ -312,33 +348,41 @@ bool weigh_by_batch(const OpCall& call, const ConvShape& s, const T* x_given, co
           for (int64_t r = begin; r < end; r += joined)
             x_block.take((g * s.ci + c) * in + (i0 * s.in[1] + start + r) * s.in[2], joined * s.in[2],
                          to + (r * length2 + s.pad[2]) * kLanes);
+          if (own_x) sum_of_x(c, to, own_places, p.begin);
         }
         const int64_t y_place = (g * s.co + low) * out + (j0 * s.out[1] + first) * s.out[2];
         const int64_t count = p.images * s.out[2];
         for (int64_t o = 0; o < rows && !y_blocked; ++o) y_block.take(y_place + o * out, count, y + o * y_row);
         p.a = y_blocked ? y_block.lanes(y_place) : y;
         p.b = direct ? x_block.lanes(g * s.ci * in + (j0 * s.stride[0] * s.in[1] + start) * s.in[2]) : x;
+        for (int64_t c = 0; c < s.ci && direct && own_x; ++c) sum_of_x(c, p.b + c * plane, own_places, p.begin);
         kernel.lane_product(p);
         p.begin = false;
       }
     }
     T* const to = partial.ptr<T>() + part * all;
+    if (own_x) {
+      T *const chains = sums + y_sums, *const total = to + weights + g * s.ci;
+      kernel.add_lanes(s.ci * kChains, chains, chains);
+      for (int64_t c = 0; c < s.ci; ++c)
+        total[c] = std::accumulate(chains + c * kChains, chains + (c + 1) * kChains, T(0));
+    }
     kernel.add_lanes(rows * width, sums, sums);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t channel = g * s.co + low + r;
       std::copy_n(sums + r * width, columns, to + channel * columns);
-      if (db) to[weights + channel] = sums[r * width + columns];
+      if (sums_y) to[weights + channel] = sums[r * width + columns];
     }
   });
   add_parts(weights, parts, all, partial.ptr<T>(), dw);
-  if (db) add_parts(s.groups * s.co, parts, all, partial.ptr<T>() + weights, db);
+  if (db) add_parts(s.groups * summed, parts, all, partial.ptr<T>() + weights, db);
   return kernel.within(weights, dw, std::numeric_limits<T>::max());
 }
 
 template void produce_by_batch(const OpCall&, const ConvShape&, bool, const float*, const float*, const float*, float*);
 template void produce_by_batch(const OpCall&, const ConvShape&, bool, const double*, const double*, const double*,
                                double*);
-template bool weigh_by_batch(const OpCall&, const ConvShape&, const float*, const float*, float*, float*);
-template bool weigh_by_batch(const OpCall&, const ConvShape&, const double*, const double*, double*, double*);
+template bool weigh_by_batch(const OpCall&, const ConvShape&, const float*, const float*, float*, int, float*);
+template bool weigh_by_batch(const OpCall&, const ConvShape&, const double*, const double*, double*, int, double*);
 
 }  // namespace pn

@@ -64,7 +64,9 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
           p.repeats = sources;
           p.a_repeat = from_plane;
           p.b_repeat = t0 * t1 * t2 * width;
-          p.column_bias = bias ? wide_bias.ptr<T>() + g * width : nullptr;
+          p.add = bias != nullptr;
+          for (int64_t i = 0; i < (last - first) * a2.count && bias; ++i)
+            std::copy_n(wide_bias.ptr<T>() + g * width, width, sums + i * width);
           for (int64_t r = first; r < last; ++r) {
             const int64_t j0 = r / a1.count, j1 = r % a1.count;
             const T* const row = x + (j0 * a0.advance * from[1] + j1 * a1.advance) * from[2];

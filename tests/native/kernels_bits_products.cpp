@@ -122,16 +122,17 @@ template <class T>
 void convolution(const ConvKernels<T>& k) {
   Hash products, lanes, turns;
   for (int64_t rows = 1; rows < 33; rows += rows < 16 ? 1 : 5) {
-    const int64_t columns = 16 * (rows == 1 ? 5 : 1 + rows % 3), taps = rows % 4 * 7, a_row = 1 + rows % 5, c_row = 90;
+    const int64_t columns = 16 * (rows == 1 ? 13 : 1 + rows % 6), taps = rows % 4 * 7, a_row = 1 + rows % 5,
+                  c_row = 230;
     const int64_t repeats = 1 + rows % 3, b_step = 16 + rows % 2 * 23, c_step = 16 + rows % 3;
-    const Data<T> a = moderate<T>(700), b = moderate<T>(900), column = moderate<T>(columns), row = moderate<T>(rows);
+    const Data<T> a = moderate<T>(700), b = moderate<T>(1200), row = moderate<T>(rows);
     const Data<T> c = moderate<T>(rows * c_row), wanted = c;
     std::vector<Tap> tap;
     for (int64_t t = 0; t < taps; ++t)
       tap.push_back({static_cast<int64_t>(random_bits() % 300), static_cast<int64_t>(random_bits() % 500)});
-    const bool add = rows & 1, by_column = rows & 2, by_row = rows % 3 == 0;
+    const bool add = rows & 1, by_row = rows % 3 == 0;
     k.product({rows, columns, taps, tap.data(), a.get(), a_row, b.get(), c.get(), c_row, add,
-               by_column ? column.get() : nullptr, by_row ? row.get() : nullptr, repeats, 31, 57, b_step, c_step});
+               by_row ? row.get() : nullptr, repeats, 31, 57, b_step, c_step});
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t j = 0; j < columns; ++j) {
         T sum = 0;
@@ -139,12 +140,29 @@ void convolution(const ConvKernels<T>& k) {
         for (int64_t i = 0; i < repeats; ++i)
           for (const Tap& t : tap) sum = fused(a[i * 31 + r * a_row + t.a], b[i * 57 + t.b + from], sum);
         if (add) sum = wanted[to] + sum;
-        if (by_column) sum += column[j];
         if (by_row) sum += row[r];
         wanted[to] = sum;
       }
     expect("conv product", kType<T>, c.get(), wanted.get(), c.size());
     products.add(c.get(), c.size());
+  }
+  for (int64_t rows = 0; rows < 11; ++rows) {
+    const int64_t columns = 1 + rows * 7, taps = rows * 5 % 12, width = 1 + rows * 13 % 40, z_row = 9,
+                  y_row = columns + 2;
+    const Data<T> z = moderate<T>(700), y = moderate<T>(1 + rows * y_row), wanted = y;
+    std::vector<Tap> tap;
+    for (int64_t t = 0; t < taps; ++t)
+      tap.push_back({static_cast<int64_t>(random_bits() % 60) - 30, static_cast<int64_t>(random_bits() % 500)});
+    k.sum_taps({rows, columns, taps, width, tap.data(), z.get(), z_row, T(0.75), y.get(), y_row});
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t j = 0; j < columns; ++j) {
+        T sum = 0;
+        for (const Tap& t : tap)
+          if (t.a + j >= 0 && t.a + j < width) sum += z[r * z_row + t.b + j];
+        wanted[r * y_row + j] = sum + T(0.75);
+      }
+    expect("conv sum of taps", kType<T>, y.get(), wanted.get(), y.size());
+    products.add(y.get(), y.size());
   }
   for (int64_t rows = 1; rows < 12; ++rows) {
     const bool ones = rows % 2;

@@ -37,13 +37,12 @@ inline int64_t place_of(int v, int64_t step) {
 // One register tile of a TapProduct: a, b, c and the biases of s point at it.
 template <class T, int R, int N>
 void tile(const TapProduct<T>& s) {
-  constexpr int L = kLanes<T>;
   V<T> sum[R][N];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < N; ++v) sum[r][v] = V<T>{};
-  const int64_t a_row = s.a_row, three_rows = 3 * a_row, b_step = s.b_step, c_step = s.c_step;
+  const int64_t a_row = s.a_row, three_rows = 3 * a_row, b_step = s.b_step;
   const T *a_now = s.a, *b_now = s.b;
 #pragma GCC unroll 1
   for (int64_t i = s.repeats; i > 0; --i, a_now += s.a_repeat, b_now += s.b_repeat) {
@@ -67,20 +66,22 @@ void tile(const TapProduct<T>& s) {
       }
     }
   }
-  // One pass for each of these, which the compiler does not multiply with each other.
+  // One pass for each of these, which the compiler does not multiply with each other. Places of rows come one from the
+  // other, and from copies of what s holds: a store could change that, and to know all places beforehand takes more
+  // registers than there are.
+  const int64_t c_row = s.c_row, c_step = s.c_step;
+  const auto next_row = [=](T* row) {
+    row += c_row;
+    asm("" : "+r"(row));
+    return row;
+  };
+  T* c = s.c;
   if (s.add) {
+    T* row = c;
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
+    for (int r = 0; r < R; ++r, row = next_row(row))
 #pragma GCC unroll 8
-      for (int v = 0; v < N; ++v) sum[r][v] = load<T>(s.c + r * s.c_row + place_of<T>(v, c_step)) + sum[r][v];
-  }
-  if (s.column_bias) {
-#pragma GCC unroll 8
-    for (int v = 0; v < N; ++v) {
-      const V<T> bias = load<T>(s.column_bias + v * L);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) sum[r][v] += bias;
-    }
+      for (int v = 0; v < N; ++v) sum[r][v] = load<T>(row + place_of<T>(v, c_step)) + sum[r][v];
   }
   if (s.row_bias) {
 #pragma GCC unroll 16
@@ -91,9 +92,9 @@ void tile(const TapProduct<T>& s) {
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r, c = next_row(c))
 #pragma GCC unroll 8
-    for (int v = 0; v < N; ++v) store<T>(s.c + r * s.c_row + place_of<T>(v, c_step), sum[r][v]);
+    for (int v = 0; v < N; ++v) store<T>(c + place_of<T>(v, c_step), sum[r][v]);
 }
 
 template <class S>
@@ -102,15 +103,17 @@ template <class S, int Count>
 struct Tiles {
   Tile<S> of[Count];
 };
-// Of a product's tiles, those of 1, 2 and perhaps 4 vectors.
-static_assert(kIsa.vectors == 2 || kIsa.vectors == 4);
-constexpr int kWidths = kIsa.vectors == 4 ? 3 : 2;
+// A product's tiles: of every number of vectors, but of 3 only where a group of columns is one.
+template <class T>
+constexpr int64_t width_of(int64_t vectors) {
+  return vectors == 3 && kLanes<T> < kBatchLanes ? 2 : smaller(kIsa.vectors, vectors);
+}
 template <class T, int... I>
-constexpr Tiles<TapProduct<T>, kIsa.rows * kWidths> product_tiles(matmul::Sequence<I...>) {
-  return {{&tile<T, I / kWidths + 1, 1 << I % kWidths>...}};
+constexpr Tiles<TapProduct<T>, kIsa.rows * kIsa.vectors> product_tiles(matmul::Sequence<I...>) {
+  return {{&tile<T, I / kIsa.vectors + 1, width_of<T>(I % kIsa.vectors + 1)>...}};
 }
 template <class T>
-constexpr auto kTiles = product_tiles<T>(typename matmul::Count<kIsa.rows * kWidths>::type{});
+constexpr auto kTiles = product_tiles<T>(typename matmul::Count<kIsa.rows * kIsa.vectors>::type{});
 
 template <class T>
 void product(const TapProduct<T>& whole) {
@@ -119,18 +122,15 @@ void product(const TapProduct<T>& whole) {
   TapProduct<T> s = whole;
   for (int64_t v = 0, wide; v < vectors; v += wide) {
     const bool alone = whole.rows == 1 && vectors - v >= kAlone;
-    int width = kWidths - 1;
-    while (1 << width > vectors - v) --width;
-    wide = alone ? kAlone : 1 << width;
+    wide = alone ? kAlone : width_of<T>(vectors - v);
     s.b = whole.b + place_of<T>(static_cast<int>(v), whole.b_step);
     T* const c = whole.c + place_of<T>(static_cast<int>(v), whole.c_step);
-    if (whole.column_bias) s.column_bias = whole.column_bias + v * L;
     for (int64_t t = 0, i = 0; t < strips; ++t) {
       const int64_t rows = whole.rows / strips + (t < whole.rows % strips);
       s.a = whole.a + i * whole.a_row;
       s.c = c + i * whole.c_row;
       if (whole.row_bias) s.row_bias = whole.row_bias + i;
-      (alone ? &tile<T, 1, kAlone> : kTiles<T>.of[(rows - 1) * kWidths + width])(s);
+      (alone ? &tile<T, 1, kAlone> : kTiles<T>.of[(rows - 1) * kIsa.vectors + wide - 1])(s);
       i += rows;
     }
   }
@@ -249,6 +249,35 @@ void add_parts(int64_t n, int64_t parts, int64_t part, const T* x, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[i];
   for (int64_t p = 1; p < parts; ++p)
     for (int64_t i = 0; i < n; ++i) y[i] += x[p * part + i];
+}
+
+// R rows of a vector's columns.
+template <class T, int R>
+inline void sum_rows(const TapSum<T>& s, int64_t row, int64_t column) {
+  using Column = decltype((V<T>{} < V<T>{})[0] + 0);
+  auto first = V<T>{} < V<T>{};
+  for (int l = 0; l < kLanes<T>; ++l) first[l] = static_cast<Column>(column + l);
+  const Column width = static_cast<Column>(s.width);
+  const T* const z = s.z + row * s.z_row + column;
+  V<T> sum[R] = {};
+  for (int64_t t = 0; t < s.taps; ++t) {
+    const auto at = first + static_cast<Column>(s.tap[t].a);
+    const auto inside = (at >= 0) & (at < width);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) sum[r] += inside ? load<T>(z + r * s.z_row + s.tap[t].b) : V<T>{};
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) store_some(s.y + (row + r) * s.y_row + column, sum[r] + s.bias, s.columns - column);
+}
+
+template <class T>
+void sum_taps(const TapSum<T>& s) {
+  constexpr int kRows = 4;
+  for (int64_t j = 0; j < s.columns; j += kLanes<T>) {
+    int64_t r = 0;
+    for (; r + kRows <= s.rows; r += kRows) sum_rows<T, kRows>(s, r, j);
+    for (; r < s.rows; ++r) sum_rows<T, 1>(s, r, j);
+  }
 }
 
 // Every other element of a and b, from number From on.
@@ -395,11 +424,17 @@ void winograd_result(int64_t n, const T* m, int64_t point, T bias, bool add, T* 
 
 template <class T>
 ConvKernels<T> table() {
-  return {kLanes<T>,          &product<T>,
-          &lane_product<T>,   &add_lanes<T>,
-          &add_parts<T>,      &matmul::transpose<T, kLanes<T>, false>,
-          &take<T>,           &put<T>,
-          &within<T>,         &winograd_source<T>,
+  return {kLanes<T>,
+          &product<T>,
+          &lane_product<T>,
+          &add_lanes<T>,
+          &add_parts<T>,
+          &sum_taps<T>,
+          &matmul::transpose<T, kLanes<T>, false>,
+          &take<T>,
+          &put<T>,
+          &within<T>,
+          &winograd_source<T>,
           &winograd_result<T>};
 }
 

@@ -40,7 +40,7 @@ constexpr int64_t kTurnedColumns = 64;     // columns of c that pay for turning 
 
 inline int64_t pieces_of(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 inline int64_t round_up(int64_t n, int64_t unit) { return pieces_of(n, unit) * unit; }
-inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
 
 template <class T, int L>
