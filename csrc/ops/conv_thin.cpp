@@ -46,6 +46,19 @@ struct Reach {
   int64_t count() const { return static_cast<int64_t>(base.size()); }
 };
 
+// A product a few columns at a time, between which the n elements from `next` on, which are needed then, come nearer:
+// from beyond the caches they take a third of the time that the product does.
+template <class T>
+void product_and_fetch(const ConvKernels<T>& kernel, TapProduct<T> p, const T* next, int64_t n) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t columns = p.columns;
+  for (int64_t i = 0; i < columns; i += kWhole, p.b += kWhole, p.c += kWhole) {
+    for (int64_t j = n * i / columns; j < n * (i + kWhole) / columns; j += kLine) __builtin_prefetch(next + j);
+    p.columns = std::min(kWhole, columns - i);
+    kernel.product(p);
+  }
+}
+
 // Rows of what a task makes.
 int64_t band_of(int64_t rows, int64_t images) { return pieces_of(rows, std::min(rows, pieces_of(kTasks, images))); }
 
@@ -211,7 +224,8 @@ void to_one_plainly(const ToOne<T>& t) {
       const T* const x = t.source + image * t.sources * t.from_plane() + low * row;
       TapProduct<T> p = t.product(g, x, t.from_plane(), z, z_row);
       p.columns = whole;
-      kernel.product(p);
+      const int64_t all = t.sources * t.from_plane();
+      product_and_fetch(kernel, p, x + all, bands == 1 && image + 1 < s.n * s.groups ? all : 0);
       if (count > whole) {
         // Copies, because whole vectors of the last channel would reach beyond x.
         for (int64_t c = 0; c < t.sources; ++c)
