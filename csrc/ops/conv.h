@@ -140,6 +140,10 @@ double conv_pixel_fill(const ConvShape& s, bool up);
 
 // Whether a shape goes by Winograd's way, whatever the number of images.
 bool suits_winograd(const ConvShape& s);
+// By it: faster, with other roundings than the rest. False, and nothing is made, if the weights are too large for it.
+template <class T>
+bool produce_by_winograd(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
+
 // Whether a pass goes from few channels, with the same bits as by channel, from finite weights...
 bool suits_few_sources(const ConvShape& s, bool up);
 template <class T>
@@ -150,8 +154,5 @@ bool suits_one_channel(const ConvShape& s, bool up);
 template <class T>
 void produce_one(const OpCall& call, const ConvShape& s, bool up, const T* source, const T* weight, const T* bias,
                  T* produced);
-// By it: faster, with other roundings than the rest. False, and nothing is made, if the weights are too large for it.
-template <class T>
-bool produce_by_winograd(const ConvShape& s, bool up, const T* source, const T* weight, const T* bias, T* produced);
 
 }  // namespace pn
