@@ -28,14 +28,6 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
   std::vector<ConvAxis> axes[3];
   for (int d = 0; d < 3; ++d) axes[d] = conv_axes(s, d, up);
   const int64_t from_plane = from[0] * from[1] * from[2];
-  Array wide_bias;
-  if (bias) {
-    wide_bias = memory<T>(s.groups * width);
-    for (int64_t g = 0; g < s.groups; ++g) {
-      std::copy(bias + g * channels, bias + (g + 1) * channels, wide_bias.ptr<T>() + g * width);
-      std::fill(wide_bias.ptr<T>() + g * width + channels, wide_bias.ptr<T>() + (g + 1) * width, T(0));
-    }
-  }
   for (const ConvAxis& a0 : axes[0])
     for (const ConvAxis& a1 : axes[1])
       for (const ConvAxis& a2 : axes[2]) {
@@ -64,9 +56,9 @@ void produce_by_channel(const ConvShape& s, bool up, const T* source, const T* w
           p.repeats = sources;
           p.a_repeat = from_plane;
           p.b_repeat = t0 * t1 * t2 * width;
-          p.add = bias != nullptr;
+          p.add = bias != nullptr;  // the lanes behind the channels go nowhere
           for (int64_t i = 0; i < (last - first) * a2.count && bias; ++i)
-            std::copy_n(wide_bias.ptr<T>() + g * width, width, sums + i * width);
+            std::copy_n(bias + g * channels, channels, sums + i * width);
           for (int64_t r = first; r < last; ++r) {
             const int64_t j0 = r / a1.count, j1 = r % a1.count;
             const T* const row = x + (j0 * a0.advance * from[1] + j1 * a1.advance) * from[2];

@@ -29,6 +29,7 @@ constexpr int64_t kFewest = 128;        // positions that are worth the preparat
 constexpr int64_t kSources = 8;         // channels from which the sums over taps cost little beside those over channels
 constexpr int64_t kMostTaps = 64;       // whose z of some rows stay in cache
 constexpr int64_t kTasks = 8;           // enough for many threads
+constexpr int64_t kHeld = int64_t{3} << 15;  // elements of copies, or of z, that stay in L2
 
 bool steps_by_one(const ConvShape& s) {
   return s.flat() && s.stride[1] == 1 && s.stride[2] == 1 && s.kernel_size() > 1;
@@ -59,8 +60,13 @@ void product_and_fetch(const ConvKernels<T>& kernel, TapProduct<T> p, const T* n
   }
 }
 
-// Rows of what a task makes.
-int64_t band_of(int64_t rows, int64_t images) { return pieces_of(rows, std::min(rows, pieces_of(kTasks, images))); }
+// Rows whose `row` elements each, and those of some rows around them, stay in cache; if they do not pay, some more.
+int64_t rows_held(int64_t row, int64_t around) { return std::max({int64_t{1}, 4 * around, kHeld / row - around}); }
+
+// Rows of what a task makes, at most so many.
+int64_t band_of(int64_t rows, int64_t images, int64_t most) {
+  return pieces_of(rows, std::min(rows, std::max(pieces_of(kTasks, images), pieces_of(rows, most))));
+}
 
 }  // namespace
 
@@ -83,9 +89,11 @@ void produce_from_few(const OpCall& call, const ConvShape& s, bool up, const T* 
   const int64_t *from = up ? s.out : s.in, *to = up ? s.in : s.out, kernel_size = s.kernel_size();
   const int64_t to_plane = to[1] * to[2], width = to[2];
   const Reach down(s, 1, up), across(s, 2, up);
-  const int64_t band = band_of(to[1], images), bands = pieces_of(to[1], band);
-  const int64_t length = band + down.high() - down.low();  // rows of the source that a band sees
-  const int64_t copy = length * width, copies = across.count(), held = sources * copies * copy + kWhole;
+  const int64_t reach = down.high() - down.low(), copies = across.count();
+  const int64_t band = band_of(to[1], images, rows_held(sources * copies * width, reach));
+  const int64_t bands = pieces_of(to[1], band);
+  const int64_t length = band + reach;  // rows of the source that a band sees
+  const int64_t copy = length * width, held = sources * copies * copy + kWhole;
   // In the order of the definition, so that the sums have the same bits as by every other way.
   std::vector<Tap> taps(static_cast<size_t>(s.kernel[1] * s.kernel[2]));
   for (int64_t i = 0; i < down.count(); ++i)
@@ -337,8 +345,9 @@ void produce_one(const OpCall& call, const ConvShape& s, bool up, const T* sourc
              produced,
              0};
   const bool in_blocks = (call.blocked & 1) != 0;
-  const int64_t together = call.blocked ? kLanes : 1;
-  t.band = band_of(t.to[1], pieces_of(s.n, together) * s.groups);
+  const int64_t tasks = pieces_of(s.n, call.blocked ? kLanes : 1) * s.groups;
+  const int64_t most = in_blocks ? t.to[1] : rows_held(t.taps * t.from[2], t.down.high() - t.down.low());
+  t.band = band_of(t.to[1], tasks, most);
   in_blocks ? to_one_in_blocks(t) : to_one_plainly(t);
 }
 

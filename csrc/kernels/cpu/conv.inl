@@ -34,7 +34,7 @@ inline int64_t place_of(int v, int64_t step) {
   return v / kVectors * step + v % kVectors * kLanes<T>;
 }
 
-// One register tile of a TapProduct: a, b, c and the biases of s point at it.
+// One register tile of a TapProduct: a, b, c and the bias of s point at it.
 template <class T, int R, int N>
 void tile(const TapProduct<T>& s) {
   V<T> sum[R][N];
