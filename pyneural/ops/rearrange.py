@@ -226,11 +226,13 @@ _extend_backward: Any = op(
 
 def _pad_reference(x: np.ndarray, pad: tuple, mode: str = "constant", value: float | None = None) -> np.ndarray:
     pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
-    crop = tuple([slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(pairs, x.shape, strict=True)])
+    crop = tuple([slice(max(0, -a), -max(0, -b) or None) for a, b in pairs])
     pairs = [(max(0, a), max(0, b)) for a, b in pairs]
     if mode == "constant":
         return np.pad(x[crop], pairs, constant_values=value or 0)
-    return np.pad(x[crop], pairs, mode=_PAD_MODES[mode])  # type: ignore[call-overload]
+    if mode == "circular":
+        return np.pad(x[crop], pairs, mode="wrap")
+    return np.pad(x, pairs, mode=_PAD_MODES[mode])[crop]  # type: ignore[call-overload]
 
 
 @composed(
@@ -239,7 +241,9 @@ def _pad_reference(x: np.ndarray, pad: tuple, mode: str = "constant", value: flo
                           (make(2, 3, 4), (-1, 2, 1, -1)),
                           (make(0), (2, 1)), (make(3, 4), ()), (make(3, 5), (2, 1), "reflect"),
                           (make(3, 5), (2, 6, 1, 0), "replicate"),
-                          (make(2, 3, 4), (3, 4, 1, 1), "circular"), (make(65, 17), (8, 7))],
+                          (make(2, 3, 4), (3, 4, 1, 1), "circular"), (make(65, 17), (8, 7)),
+                          (make(2, 3, 4), (-1, 3, 2, -1), "reflect"), (make(2, 1), (-1, 2), "replicate"),
+                          (make(2, 3, 4), (-1, 3, 2, -1), "circular"), (make(0, 3), (2, 1), "reflect")],
     errors=lambda make: [((make(3, 4), (1,)), ValueError, "pad: pad has 1 entries"),
                          ((make(3), (1, 1, 1, 1)), ValueError, "pad has 4"),
                          ((make(3), (-2, -2)), ValueError, "nothing is left"),
@@ -250,6 +254,8 @@ def _pad_reference(x: np.ndarray, pad: tuple, mode: str = "constant", value: flo
 )  # fmt: skip
 def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with entries added around it, or taken off where the number is negative.
+
+    Where both are asked for, "reflect" and "replicate" go on from the whole of x, "circular" from what is left of it.
 
     Args:
         x: Tensor.
@@ -275,22 +281,32 @@ def pad(x: Tensor, pad: Sequence[int], mode: str = "constant", value: float | No
     pairs += [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
     if any(n + min(a, 0) + min(b, 0) < 0 for (a, b), n in zip(pairs, shape, strict=True)):
         raise ValueError(f"pad: nothing is left of x of shape {shape} after taking off {tuple(pad)}")
-    if any(a < 0 or b < 0 for a, b in pairs):
-        crop = [(max(0, -a), n - max(0, -a) - max(0, -b)) for (a, b), n in zip(pairs, shape, strict=True)]
-        x = _slice(x, [a for a, _ in crop], [n for _, n in crop], [1] * len(crop))
-        shape, pairs = x.shape, [(max(a, 0), max(b, 0)) for a, b in pairs]
+    cut = [(max(0, -a), max(0, -b)) for a, b in pairs]
+    pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    if mode in ("constant", "circular"):
+        x = _cut(x, cut)
+        shape = x.shape
     if mode == "constant":
         whole = tuple([a + n + b for (a, b), n in zip(pairs, shape, strict=True)])
         return _embed_slice(x, whole, [a for a, _ in pairs], shape, [1] * len(shape), float(value or 0))
     for d, (a, b) in enumerate(pairs):
-        most = {"reflect": shape[d] - 1, "circular": shape[d]}.get(mode, max(a, b) if shape[d] else 0)
+        most = {"reflect": max(shape[d] - 1, 0), "circular": shape[d]}.get(mode, max(a, b) if shape[d] else 0)
         if max(a, b) > most:
             raise ValueError(
                 f"pad: mode {mode!r} goes on by at most {most} entries for the size {shape[d]} of dim {d} of shape {shape}, "
                 f"but {max(a, b)} are asked for"
             )
     before, after = zip(*pairs, strict=True) if pairs else ((), ())
-    return _extend(x, list(_PAD_MODES).index(mode), before, after) if any(before + after) else x
+    if any(before + after):
+        x = _extend(x, list(_PAD_MODES).index(mode), before, after)
+    return x if mode == "circular" else _cut(x, cut)
+
+
+def _cut(x: Tensor, cut: list[tuple[int, int]]) -> Tensor:
+    """x without so many entries before and after each dimension."""
+    if not any(a or b for a, b in cut):
+        return x
+    return _slice(x, [a for a, _ in cut], [n - a - b for (a, b), n in zip(cut, x.shape, strict=True)], [1] * len(cut))
 
 
 def _triangle(name: str, x: Tensor, keep: Any, diagonal: int) -> Tensor:
