@@ -75,7 +75,8 @@ def test_package_is_typed_and_whole() -> None:
 
 
 def test_import_costs_little_more_than_numpy() -> None:
-    code = "import numpy, time; t = time.perf_counter(); import pyneural; print(time.perf_counter() - t)"
+    # The thread's own time: neither what else runs on the machine counts nor the threads that NumPy has just started.
+    code = "import numpy, time; t = time.thread_time(); import pyneural; print(time.thread_time() - t)"
     python(code)  # compiles the sources
     seconds = min(float(output(code)) for _ in range(9))
     assert seconds <= 0.030, f"import pyneural takes {1e3 * seconds:.0f} ms above NumPy"
