@@ -482,3 +482,33 @@ def test_devices_and_the_functional_modules_place():
         model.to("cuda")
     with pytest.raises(TypeError, match="got None"):
         model.to(None)
+
+
+# ---- what state_dict and load_state_dict take ----
+
+
+def test_state_dict_with_a_prefix_and_the_tensors_themselves():
+    layer = nn.BatchNorm1d(3)
+    state = layer.state_dict(prefix="norm.", keep_vars=True)
+    assert list(state) == [f"norm.{n}" for n in layer.state_dict()]
+    assert state["norm.weight"] is layer.weight
+    assert not layer.state_dict()["weight"].requires_grad
+
+
+def test_assigning_a_state_takes_its_memory_and_dtype():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    parameters, state = list(model.parameters()), {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    state["0.weight"] = np.arange(6.0).reshape(2, 3)
+    state["1.running_mean"] = np.ones(2, np.float32)
+    assert model.load_state_dict(state, assign=True) == ([], [])
+    assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
+    assert model[0].weight.dtype == np.float64
+    state["0.weight"][:] = 7
+    state["1.running_mean"][:] = 5
+    assert (model[0].weight.detach().numpy() == 7).all()
+    assert (model[1].running_mean.numpy() == 5).all()
+    before = {k: v.numpy().tobytes() for k, v in model.state_dict().items()}
+    for bad, error in (({"0.weight": np.ones((2, 3), int)}, TypeError), ({"0.weight": np.ones((3, 2))}, ValueError)):
+        with pytest.raises(error, match=r"load_state_dict.*'0\.weight'"):
+            model.load_state_dict({**state, "0.bias": np.full(2, 9.0), **bad}, assign=True)
+        assert {k: v.numpy().tobytes() for k, v in model.state_dict().items()} == before

@@ -26,6 +26,7 @@ class _Conv(Module):
 
     _spatial: int
     _transposed = False
+    _fewest_inputs = 1
 
     def __init__(
         self,
@@ -43,9 +44,14 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         name, n = self._get_name(), self._spatial
-        for what, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name}: {what} must be an integer of at least 1, got {value!r}")
+        counts = (
+            ("in_channels", in_channels, self._fewest_inputs),
+            ("out_channels", out_channels, 1),
+            ("groups", groups, 1),
+        )
+        for what, value, least in counts:
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name}: {what} must be an integer of at least {least}, got {value!r}")
         for what, value in (("in_channels", in_channels), ("out_channels", out_channels)):
             if value % groups:
                 fits = [str(n) for n in range(1, value + 1) if in_channels % n == 0 and out_channels % n == 0]
@@ -77,10 +83,14 @@ class _Conv(Module):
                 )
         self.padding_mode = padding_mode
         kind = np.float32 if dtype is None else dtype
-        outer, inner = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
-        self.weight = Parameter(zeros((outer, inner // groups, *self.kernel_size), dtype=kind))
+        self.weight = Parameter(zeros(self._weight_shape(), dtype=kind))
         self.register_parameter("bias", Parameter(zeros((out_channels,), dtype=kind)) if bias else None)
         self.reset_parameters()
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        ends = self.out_channels, self.in_channels
+        outer, inner = reversed(ends) if self._transposed else ends
+        return (outer, inner // self.groups, *self.kernel_size)
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew: uniform in +-1 / sqrt(fan), Kaiming's bound with a = sqrt(5)."""

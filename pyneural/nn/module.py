@@ -335,23 +335,49 @@ class Module:
                 if buffer is not None and name not in module._transient:
                     yield dot + name, buffer
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All parameters and persistent buffers by dotted name, as detached tensors that share the model's memory."""
-        return {name: tensor.detach() for name, tensor in self._state()}
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """All parameters and persistent buffers by dotted name, after ``prefix``, as detached tensors that share the
+        model's memory; the tensors themselves if ``keep_vars``."""
+        return {prefix + name: tensor if keep_vars else tensor.detach() for name, tensor in self._state()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Copies values in by name. Values may be NumPy arrays, pyneural tensors or PyTorch tensors.
 
         Nothing is changed unless everything fits. ``strict=False`` tolerates missing and unexpected names, never a
         wrong shape. Returns the two lists of names.
 
+        With ``assign`` the memory and dtype of the values take the place of the model's, instead of being copied; the
+        parameters remain the same objects, which an optimiser follows.
+
         Raises:
             ValueError: A name is missing or unexpected, or shapes differ; the message lists all of them.
             TypeError: A value is not an array of numbers, or would lose its fraction in an integer buffer.
         """
-        own = dict(self._state())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
+        from .lazy import take_sizes
+
+        forget_sizes = take_sizes(self, state_dict)
+        try:
+            own = dict(self._state())
+            arrays, keys = self._fitting(own, state_dict, strict, assign)
+        except Exception:
+            forget_sizes()
+            raise
+        # The state may be this very model's, m.load_state_dict(m.state_dict()): copying onto itself is harmless.
+        with no_grad():
+            for name, array in arrays.items():
+                if assign:
+                    own[name].data = as_tensor(array)
+                else:
+                    own[name].copy_(as_tensor(array))
+        return keys
+
+    def _fitting(
+        self, own: dict[str, Tensor], state_dict: Mapping[str, Any], strict: bool, assign: bool
+    ) -> tuple[dict[str, np.ndarray], IncompatibleKeys]:
+        """The values for load_state_dict by name, and the names without a partner."""
+        keys = IncompatibleKeys([n for n in own if n not in state_dict], [n for n in state_dict if n not in own])
         arrays: dict[str, np.ndarray] = {}
         problems = []
         for name, tensor in own.items():
@@ -363,22 +389,19 @@ class Module:
                 raise TypeError(f"load_state_dict: {name!r}: {error}") from None
             if array.shape != tensor.shape:
                 problems.append(f"{name!r} has shape {array.shape} but the model's is {tensor.shape}")
-            elif not np.can_cast(array.dtype, tensor.dtype, "same_kind"):
+            elif not np.can_cast(array.dtype, tensor.dtype, "same_kind") or (
+                assign and array.dtype.kind != tensor.dtype.kind
+            ):
                 raise TypeError(
                     f"load_state_dict: {name!r} is {array.dtype} and does not fit the model's {tensor.dtype}"
                 )
             arrays[name] = array
-        if strict and missing:
-            problems.append("missing: " + ", ".join(map(repr, missing)))
-        if strict and unexpected:
-            problems.append("unexpected: " + ", ".join(map(repr, unexpected)))
+        for what, names in zip(("missing", "unexpected"), keys, strict=True):
+            if strict and names:
+                problems.append(f"{what}: " + ", ".join(map(repr, names)))
         if problems:
             raise ValueError(f"load_state_dict into {self._get_name()}: " + "; ".join(problems))
-        # The state may be this very model's, m.load_state_dict(m.state_dict()): copying onto itself is harmless.
-        with no_grad():
-            for name, array in arrays.items():
-                own[name].copy_(as_tensor(array))
-        return IncompatibleKeys(missing, unexpected)
+        return arrays, keys
 
     # ------------------------------------------------------------------------------------------------------- modes
 

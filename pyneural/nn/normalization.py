@@ -77,10 +77,10 @@ class _Running(_Affine):
         self.reset_running_stats()
         super().reset_parameters()
 
-    def _check(self, x: Tensor) -> None:
-        if x.ndim not in self._dims:
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if len(shape) not in self._dims:
             wanted = " or ".join(map(str, self._dims))
-            raise ValueError(f"{self._get_name()}: x must have {wanted} dimensions, but its shape is {x.shape}")
+            raise ValueError(f"{self._get_name()}: x must have {wanted} dimensions, but its shape is {shape}")
 
     def extra_repr(self) -> str:
         return (
@@ -91,7 +91,7 @@ class _Running(_Affine):
 
 class _BatchNorm(_Running):
     def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
+        self._check(x.shape)
         own = self.training or self.running_mean is None or self.running_var is None
         running = not self.training or self.track_running_stats
         return batch_norm_counting(
@@ -149,7 +149,7 @@ class _InstanceNorm(_Running):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        self._check(x)
+        self._check(x.shape)
         alone = x.ndim == self._dims[0]
         own = self.training or not self.track_running_stats
         rows = x.unsqueeze(0) if alone else x
