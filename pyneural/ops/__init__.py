@@ -23,6 +23,7 @@ from . import (
     rearrange,
     reduction,
     resampling,
+    sampling,
     segments,
     shape,
     synonyms,
@@ -34,7 +35,7 @@ from .record import RECORDS
 
 #: Modules whose public functions are the op surface; each has ``__all__`` and ``METHODS`` (those that tensors
 #: have too).
-FAMILIES = (elementwise, linalg, attention, convolution, pooling, resampling, normalization, reduction, normalized,
+FAMILIES = (elementwise, linalg, attention, convolution, pooling, resampling, sampling, normalization, reduction, normalized,
             losses, shape, rearrange, patches, gathering, segments, embeddings, randomness, synonyms)  # fmt: skip
 
 for _family in FAMILIES:
