@@ -111,7 +111,8 @@ struct IntegerKernels {
 #pragma GCC diagnostic pop
 
   static void where(int64_t n, const bool* c, const T* a, const T* b, T* y) {
-    for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? a[i] : b[i];
+    // Bits are chosen, as a choice of elements would be a branch for each.
+    for (int64_t i = 0; i < n; ++i) y[i] = b[i] ^ ((a[i] ^ b[i]) & static_cast<T>(-static_cast<T>(c[i])));
   }
 
   static const ElementwiseKernels<T>& table() {

@@ -18,39 +18,72 @@ static double huge_cos(double x) { return __builtin_cos(x); }
 static float huge_tan(float x) { return __builtin_tanf(x); }
 static double huge_tan(double x) { return __builtin_tan(x); }
 
+// The loop below may be taken in vectors: what it writes is what it reads at the same place, or elsewhere altogether.
+#if defined(__clang__)
+#define PN_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define PN_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+// Loops of functions go over whole vectors alone, which the mask tells the compiler; what is left over goes through
+// once more, as a vector of its own. Their bodies would else stand there twice more, for half vectors and single
+// elements.
 template <class T>
 struct Elementwise {
-#define PN_UNARY(name, ...)                                                           \
-  static void unary_##name(int64_t n, const T* xs, T* ys, const double* parameters) { \
-    [[maybe_unused]] const T p0 = static_cast<T>(parameters[0]);                      \
-    [[maybe_unused]] const T p1 = static_cast<T>(parameters[1]);                      \
-    for (int64_t i = 0; i < n; ++i) {                                                 \
-      const T x = xs[i];                                                              \
-      ys[i] = __VA_ARGS__;                                                            \
-    }                                                                                 \
+  static constexpr int kWhole = matmul::kLanes<T>;
+
+  // f on what is left, `count` elements of each operand: f(in, out) on whole vectors.
+  template <int N, class F>
+  static void rest(int64_t count, const T* const (&from)[N], T* to, const F& f) {
+    const int n = static_cast<int>(count);
+    T in[N][kWhole], out[kWhole];
+    for (int k = 0; k < N; ++k) matmul::store<T>(in[k], matmul::load_part(from[k], n));
+    f(in, out);
+    matmul::store_part(to, matmul::load<T>(out), n);
+  }
+
+#define PN_WHOLE_VECTORS(...)                 \
+  const int64_t whole = n & -int64_t{kWhole}; \
+  PN_INDEPENDENT                              \
+  for (int64_t i = 0; i < whole; ++i) {       \
+    __VA_ARGS__                               \
+  }                                           \
+  if (whole == n) return;
+
+#define PN_UNARY(name, ...)                                                                                     \
+  __attribute__((noinline)) static void unary_##name(int64_t n, const T* xs, T* ys, const double* parameters) { \
+    [[maybe_unused]] const T p0 = static_cast<T>(parameters[0]);                                                \
+    [[maybe_unused]] const T p1 = static_cast<T>(parameters[1]);                                                \
+    PN_WHOLE_VECTORS(const T x = xs[i]; ys[i] = __VA_ARGS__;)                                                   \
+    rest(n - whole, {xs + whole}, ys + whole,                                                                   \
+         [=](const auto& in, T* out) { unary_##name(kWhole, in[0], out, parameters); });                        \
   }
 #define PN_UNARY_ANY PN_UNARY
 #define PN_UNARY_FLOAT PN_UNARY
 
-#define PN_TWO(family, R, name, ...)                                        \
-  static void family##_##name(int64_t n, const T* as, const T* bs, R* ys) { \
-    for (int64_t i = 0; i < n; ++i) {                                       \
-      const T a = as[i], b = bs[i];                                         \
-      ys[i] = static_cast<R>(__VA_ARGS__);                                  \
-    }                                                                       \
+#define PN_BINARY(name, ...)                                                                        \
+  __attribute__((noinline)) static void binary_##name(int64_t n, const T* as, const T* bs, T* ys) { \
+    PN_WHOLE_VECTORS(const T a = as[i], b = bs[i]; ys[i] = __VA_ARGS__;)                            \
+    rest(n - whole, {as + whole, bs + whole}, ys + whole,                                           \
+         [](const auto& in, T* out) { binary_##name(kWhole, in[0], in[1], out); });                 \
   }
-#define PN_BINARY_ANY(name, ...) PN_TWO(binary, T, name, __VA_ARGS__)
-#define PN_BINARY_FLOAT(name, ...) PN_TWO(binary, T, name, __VA_ARGS__)
-#define PN_COMPARE_ANY(name, ...) PN_TWO(compare, bool, name, __VA_ARGS__)
+#define PN_BINARY_ANY PN_BINARY
+#define PN_BINARY_FLOAT PN_BINARY
 
-#define PN_TERNARY_FLOAT(name, ...)                                                     \
-  static void ternary_##name(int64_t n, const T* as, const T* bs, const T* cs, T* ys) { \
-    for (int64_t i = 0; i < n; ++i) {                                                   \
-      const T a = as[i], b = bs[i], c = cs[i];                                          \
-      ys[i] = __VA_ARGS__;                                                              \
-    }                                                                                   \
+#define PN_TERNARY_FLOAT(name, ...)                                                                               \
+  __attribute__((noinline)) static void ternary_##name(int64_t n, const T* as, const T* bs, const T* cs, T* ys) { \
+    PN_WHOLE_VECTORS(const T a = as[i], b = bs[i], c = cs[i]; ys[i] = __VA_ARGS__;)                               \
+    rest(n - whole, {as + whole, bs + whole, cs + whole}, ys + whole,                                             \
+         [](const auto& in, T* out) { ternary_##name(kWhole, in[0], in[1], in[2], out); });                       \
   }
 
+#define PN_COMPARE_ANY(name, ...)                                             \
+  static void compare_##name(int64_t n, const T* as, const T* bs, bool* ys) { \
+    for (int64_t i = 0; i < n; ++i) {                                         \
+      const T a = as[i], b = bs[i];                                           \
+      ys[i] = __VA_ARGS__;                                                    \
+    }                                                                         \
+  }
 #define PN_TEST(name, ...)                                    \
   static void test_##name(int64_t n, const T* xs, bool* ys) { \
     for (int64_t i = 0; i < n; ++i) {                         \
@@ -63,7 +96,13 @@ struct Elementwise {
 #include "kernels/elementwise_rows.h"
 
   static void where(int64_t n, const bool* c, const T* a, const T* b, T* y) {
-    for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? a[i] : b[i];
+    // A choice by bytes, of what has been read, is made in vectors; one by bools is a branch for each.
+    const unsigned char* chosen = reinterpret_cast<const unsigned char*>(c);
+    PN_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) {
+      const T if_true = a[i], otherwise = b[i];
+      y[i] = chosen[i] != 0 ? if_true : otherwise;
+    }
   }
 
   // In place, x would be overwritten by the first pass: these three go by way of a block that keeps it.

@@ -23,9 +23,9 @@ namespace {
 
 #include "kernels/cpu/scalar.inl"
 
-#include "kernels/cpu/elementwise.inl"
-
 #include "kernels/cpu/matmul.inl"
+
+#include "kernels/cpu/elementwise.inl"
 
 #include "kernels/cpu/reduce.inl"
 
