@@ -78,12 +78,19 @@ int taken_shape(const OpCall& call, int ndim, const int64_t* shape, const Indexe
   return n;
 }
 
+// The step from place to place if the indexed axes of x lie as one, else 0.
+int64_t step_of(const Array& x, const Indexed& s) {
+  for (int d = s.dim; d + 1 < s.dim + s.count; ++d)
+    if (x.strides[d] != x.shape[d + 1] * x.strides[d + 1]) return 0;
+  return x.strides[s.dim + s.count - 1];
+}
+
 // Where each index points, in elements of x from the start of the indexed axes; kNowhere if out of range.
 constexpr int64_t kNowhere = INT64_MIN;
 
 std::vector<int64_t> places_of(const Array& x, const Indexed& s, const Array& index_tensor) {
   const Array index = as_contiguous(index_tensor);
-  const int64_t n = index.size();
+  const int64_t n = index.size(), step = step_of(x, s);
   std::vector<int64_t> places(static_cast<size_t>(n));
   for (int64_t j = 0; j < n; ++j) {
     int64_t i = index.ptr<int64_t>()[j];
@@ -92,8 +99,8 @@ std::vector<int64_t> places_of(const Array& x, const Indexed& s, const Array& in
       places[j] = kNowhere;
       continue;
     }
-    if (s.count == 1) {
-      places[j] = i * x.strides[s.dim];
+    if (step) {
+      places[j] = i * step;
       continue;
     }
     places[j] = 0;
@@ -168,10 +175,33 @@ void infer_take(OpCall& call) {
   call.out[0].describe(x.dtype, ndim, shape);
 }
 
+// take where no axis is left behind the indexed ones, `step` apart: single elements, with no list of their places.
+template <class T>
+void take_elements(const Array& x, const Indexed& s, int64_t step, const Array& index_tensor, T* y) {
+  const Array index = as_contiguous(index_tensor);
+  const int64_t n = index.size(), all = s.before * n;
+  parallel_for((all + kTask - 1) / kTask, [&](int64_t t) {
+    const int64_t end = std::min(all, (t + 1) * kTask);
+    for (int64_t r = t * kTask; r < end;) {
+      const T* base = x.ptr<T>() + offset_before(x, s, r / n);
+      const int64_t* at = index.ptr<int64_t>() - r / n * n;
+      for (const int64_t stop = std::min(end, (r / n + 1) * n); r < stop; ++r) {
+        const int64_t i = at[r] < 0 ? at[r] + s.places : at[r];
+        y[r] = i >= 0 && i < s.places ? base[i * step] : T{0};
+      }
+    }
+  });
+}
+
 void take(const OpCall& call, int64_t dim, int64_t count) {
   const Array &x = *call.in[0], &y = call.out[0];
   if (y.size() == 0) return;
   const Indexed s = indexed_axes(call, x.ndim, x.shape, dim, count);
+  if (const int64_t step = step_of(x, s); step && s.after == 1) {
+    visit_bits(x.dtype,
+               [&](auto bits) { take_elements<decltype(bits)>(x, s, step, *call.in[1], y.ptr<decltype(bits)>()); });
+    return;
+  }
   const std::vector<int64_t> places = places_of(x, s, *call.in[1]);
   const int64_t n = static_cast<int64_t>(places.size()), rows = s.before * n;
   visit_bits(x.dtype, [&](auto bits) {

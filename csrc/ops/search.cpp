@@ -31,6 +31,32 @@ void check_range(const OpCall& call, const Array& index, int64_t low, int64_t si
 
 namespace {
 
+template <class T>
+struct Sixteen {
+  typedef T type __attribute__((vector_size(16)));
+};
+template <>
+struct Sixteen<bool> : Sixteen<uint8_t> {};
+
+// How many of n elements, `stride` apart, are not 0.
+template <class T>
+int64_t count_nonzero(int64_t n, const T* p, int64_t stride) {
+  using V = typename Sixteen<T>::type;
+  constexpr int64_t L = 16 / sizeof(T), kMost = 127;  // additions that a lane of a byte holds
+  int64_t count = 0, i = 0;
+  while (stride == 1 && i + L <= n) {
+    decltype(V{} != V{}) sums{};
+    for (const int64_t end = std::min(i + kMost * L, n - n % L); i < end; i += L) {
+      V v;
+      std::memcpy(&v, p + i, sizeof v);
+      sums -= v != V{};
+    }
+    for (int64_t l = 0; l < L; ++l) count += sums[l];
+  }
+  for (; i < n; ++i) count += p[i * stride] != T{0};
+  return count;
+}
+
 // Attribute: flat (indices into x seen as one axis; else one column per axis).
 void infer_nonzero(OpCall& call) {
   const Array& x = *call.in[0];
@@ -40,39 +66,57 @@ void infer_nonzero(OpCall& call) {
     const Array* operands[1] = {&x};
     const Loop<1> loop(x.ndim, x.shape, operands);
     loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
-      const T* p = reinterpret_cast<const T*>(at[0]);
-      for (int64_t i = 0; i < n; ++i) count += p[i * stride[0]] != T{0};
+      count += count_nonzero(n, reinterpret_cast<const T*>(at[0]), stride[0]);
     });
   });
   const int64_t shape[2] = {count, x.ndim};
   call.out[0].describe(DType::Int64, call.attributes.ints[0] ? 1 : 2, shape);
 }
 
+// The places of n positions that ascend, along each axis of x.
+void write_places(const Array& x, int64_t n, const int64_t* positions, int64_t* place, int64_t& last, int64_t*& out) {
+  const int inner = x.ndim - 1;
+  for (int64_t i = 0; inner >= 0 && i < n; ++i) {
+    place[inner] += positions[i] - last;
+    last = positions[i];
+    if (place[inner] >= x.shape[inner]) {
+      int64_t rest = last;
+      for (int d = inner; d >= 0; --d) {
+        place[d] = rest % x.shape[d];
+        rest /= x.shape[d];
+      }
+    }
+    for (int d = 0; d <= inner; ++d) *out++ = place[d];
+  }
+}
+
 void run_nonzero(const OpCall& call) {
   const Array& x = *call.in[0];
   const bool flat = call.attributes.ints[0] != 0;
   int64_t* out = call.out[0].ptr<int64_t>();
-  int64_t left = call.out[0].shape[0];
+  int64_t left = call.out[0].shape[0], position = 0, last = 0, place[kMaxDims] = {};
   visit_dtype(x.dtype, [&](auto v) {
     using T = decltype(v);
     const Array* operands[1] = {&x};
     const Loop<1> loop(x.ndim, x.shape, operands);
-    int64_t position = 0;
     loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
       const T* p = reinterpret_cast<const T*>(at[0]);
-      for (int64_t i = 0; i < n; ++i, ++position) {
-        if (p[i * stride[0]] == T{0} || left == 0) continue;
-        --left;
-        if (flat) {
-          *out++ = position;
-          continue;
+      constexpr int64_t kBlock = 256;
+      for (int64_t start = 0; start < n; start += kBlock) {
+        // Every position is written, and kept by going on: no branch depends on the values.
+        int64_t found[kBlock], count = 0;
+        const int64_t length = std::min(kBlock, n - start);
+        for (int64_t i = 0; i < length; ++i, p += stride[0]) {
+          found[count] = position + i;
+          count += *p != T{0};
         }
-        int64_t rest = position;
-        for (int d = x.ndim - 1; d >= 0; --d) {
-          out[d] = rest % x.shape[d];
-          rest /= x.shape[d];
-        }
-        out += x.ndim;
+        position += length;
+        count = std::min(count, left);
+        left -= count;
+        if (flat)
+          out = std::copy(found, found + count, out);
+        else
+          write_places(x, count, found, place, last, out);
       }
     });
   });
