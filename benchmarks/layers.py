@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,32 @@ def job(name: str, layer: Any, x: np.ndarray, goal: float, backward: bool = True
     return Job(name, ways, goals={"torch": goal} if goal else {}, **rest)
 
 
+def read_points(library: Any, tensor: Any, *shape: int) -> Any:
+    """A run that reads images of this shape at as many random points and goes back to both."""
+    x, grid = tensor(values(*shape)).requires_grad_(), tensor(values(shape[0], *shape[2:], 2)).requires_grad_()
+    g = tensor(values(*shape)[::-1].copy())
+
+    def both() -> Any:
+        x.grad = grid.grad = None
+        y = library.nn.functional.grid_sample(x, grid, align_corners=False)
+        y.backward(g)
+        return [y.detach(), x.grad, grid.grad]
+
+    return both
+
+
+def points_in_ours(*shape: int) -> Any:
+    import pyneural as pn
+
+    return read_points(pn, pn.from_numpy, *shape)
+
+
+def points_in_torch(*shape: int) -> Any:
+    import torch
+
+    return read_points(torch, torch.from_numpy, *shape)
+
+
 def as_dropout(ours: Any, theirs: Any) -> str:
     """Masks are random: the share of zeros and the scale of the rest are compared; the gradient must have the mask."""
     for result in (ours, theirs):
@@ -88,6 +115,9 @@ def layers(quick: bool) -> Iterator[Job]:
     words = np.random.default_rng(0).integers(0, 10_000, (64, 50))
     yield job("embedding 10,000x64, 64x50 words", lambda nn: nn.Embedding(10_000, 64), words, 1.0)
     yield job("bicubic x2, 3x128x128, batch 4", upsample("bicubic"), values(4, 3, 128, 128), 2.0)
+    for shape in ((64, 1, 28, 28), (8, 32, 32, 32)):
+        ways = {"pyneural": Way(partial(points_in_ours, *shape)), "torch": Way(partial(points_in_torch, *shape))}
+        yield Job(f"read {'x'.join(map(str, shape))} at points", ways)
 
 
 def upsample(mode: str) -> Any:

@@ -58,6 +58,36 @@ def test_what_is_not_a_number_counts_as_minus_one_and_the_infinite_lies_outside(
     assert F.grid_sample(infinite, pn.from_numpy(np.full((1, 1, 1, 2), 5.0))).numpy().item() == 0
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_reading_and_its_gradient_are_adjoint(mode):
+    x, y = RNG.normal(size=(3, 9, 8, 7)), RNG.normal(size=(3, 9, 13, 11))
+    grid = RNG.uniform(-1.3, 1.3, (3, 13, 11, 2))
+    for padding in ("zeros", "border", "reflection"):
+        t = pn.from_numpy(x).requires_grad_()
+        read = F.grid_sample(t, pn.from_numpy(grid), mode, padding)
+        read.backward(pn.from_numpy(y))
+        np.testing.assert_allclose((read.detach().numpy() * y).sum(), (x * t.grad.numpy()).sum(), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda x, g: F.grid_sample(x[0], g), ValueError, r"x must be \(N, C, H, W\) or \(N, C, D, H, W\), got shape"),
+        (lambda x, g: F.grid_sample(x, g[:, :, :, :1]), ValueError, r"grid must be \(N, \.\.\., 2\) .*\(2, \*, \*"),
+        (lambda x, g: F.grid_sample(x, g[:1]), ValueError, r"but its shape is \(1, 3, 3, 2\)"),
+        (lambda x, g: F.grid_sample(x[:, :, :0], g), ValueError, "grid_sample: x has no elements to read"),
+        (lambda x, g: F.grid_sample(x, g, "linear"), ValueError, "mode is 'linear' but must be one of 'bilinear'"),
+        (lambda x, g: F.grid_sample(x, g, padding_mode="wrap"), ValueError, "padding_mode is 'wrap' but must be"),
+        (lambda x, g: F.grid_sample(pn.zeros(2, 3, 4, 5, 6), pn.zeros(2, 3, 3, 3, 3), "bicubic"), ValueError,
+         r"grid_sample: mode 'bicubic' is for images \(N, C, H, W\) only"),
+        (lambda x, g: F.grid_sample(x, g.double()), TypeError, "x is float32 and grid is float64"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(call, error, text):
+    with pytest.raises(error, match=text):
+        call(pn.zeros(2, 3, 4, 5), pn.zeros(2, 3, 3, 2))
+
+
 @pytest.mark.filterwarnings("ignore:Since version 1.3.0, affine_grid")
 def test_affine_grids_beside_torch():
     torch = pytest.importorskip("torch")

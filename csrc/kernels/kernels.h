@@ -7,6 +7,7 @@
 #include "kernels/attention.h"
 #include "kernels/conv.h"
 #include "kernels/elementwise_names.h"
+#include "kernels/grid_sample.h"
 #include "kernels/kmeans.h"
 #include "kernels/losses.h"
 #include "kernels/normalize.h"
@@ -74,6 +75,7 @@ struct FloatKernels {
   PoolKernels<T> pool;
   ReduceKernels<T> reduce;
   ResampleKernels<T> resample;
+  GridSampleKernels<T> grid_sample;
   LossKernels<T> losses;
   NormKernels<T> normalize;
   RandomKernels<T> random;

@@ -140,6 +140,7 @@ const OpList& conv_ops();
 const OpList& pool_ops();
 const OpList& max_pool_ops();
 const OpList& resample_ops();
+const OpList& grid_sample_ops();
 const OpList& extend_ops();
 const OpList& recurrent_ops();
 const OpList& shape_ops();

@@ -32,8 +32,8 @@ const std::vector<const Op*>& all_ops() {
     std::vector<const Op*> all;
     for (const OpList* family :
          {&elementwise_ops(), &reduce_ops(), &loss_ops(), &normalize_ops(), &matmul_ops(), &attention_ops(),
-          &conv_ops(), &pool_ops(), &max_pool_ops(), &recurrent_ops(), &resample_ops(), &extend_ops(), &shape_ops(),
-          &index_ops(), &segment_ops(), &random_ops(), &optim_ops()})
+          &conv_ops(), &pool_ops(), &max_pool_ops(), &recurrent_ops(), &resample_ops(), &grid_sample_ops(),
+          &extend_ops(), &shape_ops(), &index_ops(), &segment_ops(), &random_ops(), &optim_ops()})
       for (const Op& op : *family) all.push_back(&op);
     return all;
   }();

@@ -1,12 +1,16 @@
 """Images and volumes read at points of a grid, which may depend on parameters: spatial transformers.
 
+``grid_sample`` has two gradients, ops themselves: ``grid_sample_backward`` for x and ``grid_sample_slopes`` for the
+points. Only the latter's gradient, which second derivatives in the points ask for, is made of other ops.
+
 Jaderberg, Simonyan, Zisserman, Kavukcuoglu, "Spatial transformer networks" (2015).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +20,7 @@ from .._arguments import integers
 from .elementwise import isnan, where
 from .gathering import gather, to_dtype
 from .linalg import matmul
-from .record import composed
+from .record import composed, op
 from .shape import stack
 
 __all__ = ["affine_grid", "grid_sample"]
@@ -25,58 +29,83 @@ METHODS = ()
 Tensor = Any  # pyneural.tensor.Tensor, which imports this module
 as_tensor = _engine.as_tensor
 
+#: Public names, numbered as the primitives are told.
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
+_BILINEAR, _NEAREST, _BICUBIC = range(3)
+_ZEROS, _BORDER, _REFLECTION = range(3)
 _A = -0.75  # of Keys' cubic, as in interpolate
 
-# ---- references: output by output ----
+# ---- references: point by point ----
 
 
-def _bounded(at: float, n: int, padding_mode: str, align_corners: bool) -> float:
-    """Where the mode reads instead of ``at``."""
+def _bounded(at: float, n: int, padding: int, align_corners: bool) -> tuple[float, int]:
+    """Where the padding reads instead of ``at``, and the derivative."""
     low, high = (0.0, n - 1.0) if align_corners else (-0.5, n - 0.5)
-    if padding_mode == "zeros":
-        return at
-    if padding_mode == "reflection":
-        if high == low:
-            return 0.0
-        turns, rest = divmod(abs(at - low), high - low)
-        at = low + (rest if turns % 2 == 0 else high - low - rest)
-    return min(max(at, 0.0), n - 1.0)
+    sign = 1
+    if padding == _ZEROS:
+        return at, sign
+    if padding == _REFLECTION:
+        sign = 1 if at >= low else -1
+        turns, rest = divmod(abs(at - low), high - low) if high > low else (0.0, 0.0)
+        sign, at = (sign, low + rest) if turns % 2 == 0 else (-sign, high - rest)
+    return min(max(at, 0.0), n - 1.0), sign if 0 < at < n - 1 else 0
 
 
-def _reads(at: float, n: int, mode: str, padding_mode: str, align_corners: bool) -> list[tuple[int, float]]:
-    """The places along an axis of n elements that are read for the coordinate ``at``, and their weights."""
-    if mode == "bicubic":
+def _reads(g: float, n: int, mode: int, padding: int, align_corners: bool) -> list[tuple[int, float, float]]:
+    """The places along an axis of n elements that are read for the coordinate g, their weights, and the derivatives."""
+    scale = 0.0 if math.isnan(g) else (n - 1) / 2 if align_corners else n / 2
+    g = -1.0 if math.isnan(g) else g
+    at = (g + 1) / 2 * (n - 1) if align_corners else ((g + 1) * n - 1) / 2
+    if mode == _BICUBIC:
         low = math.floor(at) if math.isfinite(at) else at
-        t = at - low
-        keys = [((_A * (s - 5) * s + 8 * _A) * s - 4 * _A if s > 1 else ((_A + 2) * s - (_A + 3)) * s * s + 1)
-                for s in (1 + t, t, 1 - t, 2 - t)]  # fmt: skip
-        taps = [(_bounded(low - 1 + k, n, padding_mode, align_corners), w) for k, w in enumerate(keys)]
+        taps = []
+        for k in (-1, 0, 1, 2):
+            away = abs(at - low - k)
+            if k in (0, 1):
+                weight, slope = ((_A + 2) * away - (_A + 3)) * away**2 + 1, (3 * (_A + 2) * away - 2 * (_A + 3)) * away
+            else:
+                weight, slope = _A * ((away - 5) * away + 8) * away - 4 * _A, _A * ((3 * away - 10) * away + 8)
+            taps.append((_bounded(low + k, n, padding, align_corners)[0], weight, slope if k < 1 else -slope))
     else:
-        at = _bounded(at, n, padding_mode, align_corners)
-        if not math.isfinite(at):
-            return []
-        low = math.floor(at)
-        taps = [(round(at), 1.0)] if mode == "nearest" else [(low, 1 - (at - low)), (low + 1, at - low)]
-    return [(round(i), w) for i, w in taps if math.isfinite(i) and 0 <= round(i) < n]
+        at, sign = _bounded(at, n, padding, align_corners)
+        low = math.floor(at) if math.isfinite(at) else at
+        taps = [(low, 1 - (at - low), -sign), (low + 1, at - low, sign)] if mode == _BILINEAR else [(at, 1.0, 0.0)]
+    return [(round(i), w, v * scale) for i, w, v in taps if math.isfinite(i) and 0 <= round(i) < n]
 
 
-def _sample_reference(
-    x: np.ndarray, grid: np.ndarray, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool = False
-) -> np.ndarray:
-    sizes, y = x.shape[2:], np.zeros((*x.shape[:2], *grid.shape[1:-1]), x.dtype)
+def _points(grid: np.ndarray, sizes: Sequence[int], *how: Any) -> Iterator[tuple[tuple, tuple, float, list[float]]]:
+    """For all points: where it stands in the grid, a place that it reads, the weight, and its derivatives by x, y, z."""
     for point in np.ndindex(grid.shape[:-1]):
-        n, to, reads = point[0], np.moveaxis(y, 1, -1)[point], []
-        for g, size in zip(grid[point][::-1].tolist(), sizes, strict=True):
-            g = -1.0 if math.isnan(g) else g
-            at = (g + 1) / 2 * (size - 1) if align_corners else ((g + 1) * size - 1) / 2
-            reads.append(_reads(at, size, mode, padding_mode, align_corners))
-        for taps in np.ndindex(*map(len, reads)):
-            chosen = [r[t] for r, t in zip(reads, taps, strict=True)]
-            place = (n, slice(None), *(i for i, _ in chosen))
-            to += math.prod(w for _, w in chosen) * x[place]
+        axes = [_reads(g, n, *how) for g, n in zip(grid[point][::-1].tolist(), sizes, strict=True)]
+        for taps in itertools.product(*axes):
+            weights = [w for _, w, _ in taps]
+            slopes = [math.prod([*weights[:d], v, *weights[d + 1 :]]) for d, (_, _, v) in enumerate(taps)]
+            yield point, tuple([i for i, _, _ in taps]), math.prod(weights), slopes[::-1]
+
+
+def _sample_reference(x: np.ndarray, grid: np.ndarray, *how: Any) -> np.ndarray:
+    y = np.zeros((*x.shape[:2], *grid.shape[1:-1]), x.dtype)
+    for (n, *point), place, weight, _ in _points(grid, x.shape[2:], *how):
+        at, source = (n, slice(None), *point), (n, slice(None), *place)
+        y[at] += weight * x[source]
     return y
+
+
+def _backward_reference(x: np.ndarray, grid: np.ndarray, size: Sequence[int], *how: Any) -> np.ndarray:
+    dx = np.zeros((*x.shape[:2], *size), x.dtype)
+    for (n, *point), place, weight, _ in _points(grid, size, *how):
+        at, source = (n, slice(None), *point), (n, slice(None), *place)
+        dx[source] += weight * x[at]
+    return dx
+
+
+def _slopes_reference(dy: np.ndarray, x: np.ndarray, grid: np.ndarray, *how: Any) -> np.ndarray:
+    slopes = np.zeros(grid.shape, grid.dtype)
+    for (n, *point), place, _, slope in _points(grid, x.shape[2:], *how):
+        at, source, to = (n, slice(None), *point), (n, slice(None), *place), (n, *point)
+        slopes[to] += (dy[at] * x[source]).sum() * np.array(slope)
+    return slopes
 
 
 def _affine_reference(theta: np.ndarray, size: Sequence[int], align_corners: bool = False) -> np.ndarray:
@@ -87,42 +116,7 @@ def _affine_reference(theta: np.ndarray, size: Sequence[int], align_corners: boo
     )
 
 
-def _sampled(make: Any) -> list[tuple]:
-    def points(*shape: int) -> np.ndarray:
-        # Of the range, with some beyond it; away from the whole coordinates, where the derivative jumps.
-        rng = np.random.default_rng(3)
-        return (rng.uniform(-1.4, 1.4, shape)).astype(make(1).dtype)
-
-    return [
-        (make(2, 3, 4, 5), points(2, 3, 2, 2)),
-        (make(1, 2, 3, 4), points(1, 2, 3, 2), "bilinear", "zeros", True),
-        (make(1, 2, 3, 4), points(1, 2, 3, 2), "bilinear", "border"),
-        (make(1, 2, 3, 4), points(1, 2, 3, 2), "bilinear", "reflection", True),
-        (make(1, 2, 3, 4), points(1, 2, 3, 2), "nearest", "reflection"),
-        (make(2, 1, 5, 4), points(2, 2, 2, 2), "bicubic"),
-        (make(2, 1, 5, 4), points(2, 2, 2, 2), "bicubic", "reflection"),
-        (make(2, 1, 1, 4), points(2, 2, 2, 2), "bicubic", "border", True),
-        (make(1, 2, 2, 3, 4), points(1, 2, 1, 3, 3)),
-        (make(1, 2, 2, 3, 4), points(1, 2, 1, 3, 3), "bilinear", "reflection"),
-        (make(0, 2, 3, 4), points(0, 2, 3, 2)),
-    ]
-
-
-def _sample_errors(make: Any) -> list[tuple]:
-    x, grid = make(2, 3, 4, 5), make(2, 3, 3, 2)
-    return [
-        ((make(3, 4, 5), grid), ValueError, r"x must be \(N, C, H, W\) or \(N, C, D, H, W\), got shape"),
-        ((x, make(2, 3, 3, 3)), ValueError, r"grid must be \(N, \.\.\., 2\) .* of shape \(2, \*, \*, 2\)"),
-        ((x, make(1, 3, 3, 2)), ValueError, r"but its shape is \(1, 3, 3, 2\)"),
-        ((make(2, 3, 0, 5), grid), ValueError, "x has no elements to read"),
-        ((x, grid, "linear"), ValueError, "mode is 'linear' but must be one of"),
-        ((x, grid, "bilinear", "wrap"), ValueError, "padding_mode is 'wrap' but must be one of"),
-        ((make(2, 3, 4, 5, 6), make(2, 3, 3, 3, 3), "bicubic"), ValueError, "mode 'bicubic' is for images"),
-        ((x, make(2, 3, 3, 2).astype(np.int64)), TypeError, "x is .* and grid is int64"),
-    ]
-
-
-# ---- along one axis ----
+# ---- made of other ops, for second derivatives in the points ----
 
 
 def _inside(at: Tensor, low: float, high: float) -> Tensor:
@@ -131,8 +125,8 @@ def _inside(at: Tensor, low: float, high: float) -> Tensor:
     return where(middle, at, at.detach().clamp(low, high))
 
 
-def _continued(at: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
-    if padding_mode == "reflection":
+def _continued(at: Tensor, n: int, padding: int, align_corners: bool) -> Tensor:
+    if padding == _REFLECTION:
         low, span = (0.0, n - 1.0) if align_corners else (-0.5, float(n))
         if span == 0:
             return _inside(at, 0.0, 0.0)
@@ -140,24 +134,24 @@ def _continued(at: Tensor, n: int, padding_mode: str, align_corners: bool) -> Te
         turns = (away.detach() / span).floor()
         rest = away - turns * span
         at = low + where(turns.remainder(2) == 0, rest, span - rest)
-    return _inside(at, 0.0, n - 1.0) if padding_mode != "zeros" else at
+    return _inside(at, 0.0, n - 1.0) if padding != _ZEROS else at
 
 
-def _axis(g: Tensor, n: int, mode: str, padding_mode: str, align_corners: bool) -> tuple[Tensor, ...]:
+def _axis(g: Tensor, n: int, mode: int, padding: int, align_corners: bool) -> tuple[Tensor, ...]:
     """For coordinates g in [-1, 1] along an axis of n elements, (N, P): places of the taps, their weights, and whether
     they are within the axis, each (N, T, P)."""
     at = (g + 1.0) / 2.0 * (n - 1.0) if align_corners else ((g + 1.0) * float(n) - 1.0) / 2.0
-    if mode == "bicubic":
+    if mode == _BICUBIC:
         low = at.detach().floor()
         t = at - low
         inner = [((_A + 2) * s - (_A + 3)) * s * s + 1.0 for s in (t, 1.0 - t)]
         outer = [((s - 5.0) * s + 8.0) * s * _A - 4 * _A for s in (1.0 + t, 2.0 - t)]
         weights = stack([outer[0], *inner, outer[1]], 1)
-        places = _continued(stack([low + float(k) for k in (-1, 0, 1, 2)], 1), n, padding_mode, align_corners)
+        places = _continued(stack([low + float(k) for k in (-1, 0, 1, 2)], 1), n, padding, align_corners)
     else:
-        at = _continued(at, n, padding_mode, align_corners)
+        at = _continued(at, n, padding, align_corners)
         low = at.detach().floor()
-        if mode == "nearest":
+        if mode == _NEAREST:
             places, weights = stack([at.detach().round()], 1), stack([at * 0.0 + 1.0], 1)
         else:
             places, weights = stack([low, low + 1.0], 1), stack([1.0 - (at - low), at - low], 1)
@@ -167,10 +161,142 @@ def _axis(g: Tensor, n: int, mode: str, padding_mode: str, align_corners: bool) 
     return to_dtype(where(there, places, 0.0), np.dtype(np.int64)), where(there, weights, 0.0), there
 
 
+def _by_ops(x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
+    batch, channels, *sizes = x.shape
+    outputs = grid.shape[1:-1]
+    count = math.prod(outputs)
+    points = grid.reshape(batch, count, len(sizes))
+    points = where(isnan(points), -1.0, points)
+    total: tuple[Tensor, ...] = ()
+    for axis, n in enumerate(sizes):
+        own = _axis(points[:, :, len(sizes) - 1 - axis], n, mode, padding, align_corners)
+        if total:
+            # Every tap of the axes before with every one of this axis.
+            (index, weight, there), (places, factors, inside) = (
+                [t.unsqueeze(d) for t in ts] for d, ts in ((2, total), (1, own))
+            )
+            own = (index * n + places, weight * factors, there.logical_and(inside))
+            own = tuple([t.reshape(batch, t.shape[1] * t.shape[2], count) for t in own])
+        total = own
+    index, weight, there = total
+    taps = index.shape[1]
+    reads = index.reshape(batch, 1, taps * count).expand(batch, channels, taps * count)
+    read = gather(x.reshape(batch, channels, math.prod(sizes)), 2, reads).reshape(batch, channels, taps, count)
+    read = where(there.unsqueeze(1), read, 0.0)  # a weight of 0 would not undo an infinite element
+    return (read * weight.unsqueeze(1)).sum(2).reshape(batch, channels, *outputs)
+
+
+# ---- primitives ----
+
+
+def _slopes_gradients(
+    g: Tensor, dy: Tensor, x: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool
+) -> tuple[Tensor, ...]:
+    from ..autodiff import enable_grad, gradients, is_grad_enabled
+
+    further = is_grad_enabled()
+    with enable_grad():
+        operands = [t if t.requires_grad else t.detach().requires_grad_() for t in (dy, x, grid)]
+        y = _by_ops(operands[1], operands[2], mode, padding, align_corners)
+        slopes = gradients(y, operands[2], operands[0], create_graph=True)
+        return gradients(slopes, operands, g, create_graph=further, materialize_grads=True)
+
+
+def _samples(make: Any) -> list[tuple]:
+    """x, grid, mode, padding, align_corners."""
+
+    def points(*shape: int) -> np.ndarray:
+        # Of the range, with some beyond it; not at whole coordinates, where the derivative jumps.
+        return np.random.default_rng(3).uniform(-1.4, 1.4, shape).astype(make(1).dtype)
+
+    return [
+        (make(2, 3, 4, 5), points(2, 3, 2, 2), _BILINEAR, _ZEROS, False),
+        (make(1, 2, 3, 4), points(1, 2, 3, 2), _BILINEAR, _ZEROS, True),
+        (make(1, 2, 3, 4), points(1, 2, 3, 2), _BILINEAR, _BORDER, False),
+        (make(1, 2, 3, 4), points(1, 2, 3, 2), _BILINEAR, _REFLECTION, True),
+        (make(1, 2, 3, 4), points(1, 2, 3, 2), _NEAREST, _REFLECTION, False),
+        (make(2, 1, 5, 4), points(2, 2, 2, 2), _BICUBIC, _ZEROS, False),
+        (make(2, 1, 5, 4), points(2, 2, 2, 2), _BICUBIC, _REFLECTION, False),
+        (make(2, 1, 1, 4), points(2, 2, 2, 2), _BICUBIC, _BORDER, True),
+        (make(1, 2, 2, 3, 4), points(1, 2, 1, 3, 3), _BILINEAR, _ZEROS, False),
+        (make(1, 2, 2, 3, 4), points(1, 2, 1, 3, 3), _BILINEAR, _REFLECTION, False),
+        (make(1, 17, 7, 6), points(1, 9, 11, 2), _BILINEAR, _BORDER, False),
+        (make(0, 2, 3, 4), points(0, 2, 3, 2), _BILINEAR, _ZEROS, False),
+    ]
+
+
+def _errors(make: Any, build: Callable[..., tuple]) -> list[tuple]:
+    """``build(x, grid, mode)`` makes the arguments of the primitive."""
+    return [
+        (build(make(3, 4, 5), make(3, 2, 1), 0), ValueError, r"x must be \(N, C, H, W\) or \(N, C, D, H, W\)"),
+        (build(make(2, 3, 4, 5), make(1, 3, 3, 2), 0), ValueError, r"grid .*1, 3, 3, 2\) must be \(N, \.\.\., 2\)"),
+        (build(make(2, 3, 0, 5), make(2, 3, 3, 2), 0), ValueError, "x has no elements to read"),
+        (build(make(2, 3, 4, 5, 6), make(2, 3, 3, 3, 3), 2), ValueError, "bicubic reading is for images only"),
+    ]
+
+
+def _result(x: np.ndarray, grid: np.ndarray, make: Any) -> np.ndarray:
+    return np.asarray(make(*x.shape[:2], *grid.shape[1:-1]))
+
+
+_grid_sample: Any = op(
+    "grid_sample",
+    "x grid",
+    attributes="mode padding align_corners",
+    reference=_sample_reference,
+    gradient={
+        "x": lambda g, grid, x_shape, mode, padding, align_corners: _grid_sample_backward(
+            g, grid, x_shape[2:], mode, padding, align_corners),
+        "grid": lambda g, x, grid, mode, padding, align_corners: _grid_sample_slopes(
+            g, x, grid, mode, padding, align_corners),
+    },
+    formula={"x": r"g\text{ times the weight, at each place}", "grid": r"g\,x\text{ times the weight's derivative}"},
+    samples=_samples,
+    errors=lambda make: _errors(make, lambda x, grid, mode: (x, grid, mode, 0, False)),
+    tolerance=64,
+)  # fmt: skip
+
+#: The adjoint in x: ``x`` is the gradient of the result, ``size`` the image's.
+_grid_sample_backward: Any = op(
+    "grid_sample_backward",
+    "x grid",
+    attributes="size mode padding align_corners",
+    reference=_backward_reference,
+    gradient={
+        "x": lambda g, grid, mode, padding, align_corners: _grid_sample(g, grid, mode, padding, align_corners),
+        "grid": lambda g, x, grid, mode, padding, align_corners: _grid_sample_slopes(
+            x, g, grid, mode, padding, align_corners),
+    },
+    formula={"x": r"g\text{ read at the points}", "grid": r"x\,g\text{ times the weight's derivative}"},
+    samples=lambda make: [(_result(x, grid, make), grid, x.shape[2:], *how) for x, grid, *how in _samples(make)],
+    errors=lambda make: [
+        *_errors(make, lambda x, grid, mode: (x, grid, x.shape[2:], mode, 0, False))[:3],
+        ((make(2, 3, 4, 4), make(2, 3, 4, 2), (5, 5), 0, 0, False), ValueError, "the gradient is .* but the result is"),
+        ((make(2, 3, 3, 4), make(2, 3, 4, 2), (5, 5, 5), 0, 0, False), ValueError, "3 sizes for a gradient of shape"),
+    ],
+    tolerance=64,
+)  # fmt: skip
+
+#: The gradient for the points.
+_grid_sample_slopes: Any = op(
+    "grid_sample_slopes",
+    "dy x grid",
+    attributes="mode padding align_corners",
+    reference=_slopes_reference,
+    gradient={"dy x grid": _slopes_gradients},
+    formula={"dy": r"g\cdot\partial y/\partial\text{grid}", "x": r"dy\,g\text{ times the weight's derivative}",
+             "grid": r"dy\,x\,g\text{ times the weight's second derivative}"},
+    samples=lambda make: [(_result(x, grid, make), x, grid, *how) for x, grid, *how in _samples(make)],
+    errors=lambda make: [
+        *_errors(make, lambda x, grid, mode: (x, x, grid, mode, 0, False)),
+        ((make(2, 3, 4, 4), make(2, 3, 5, 5), make(2, 3, 4, 2), 0, 0, False), ValueError, "the gradient is .* but the"),
+    ],
+    tolerance=256,
+)  # fmt: skip
+
 # ---- public ----
 
 
-@composed(reference=_sample_reference, samples=_sampled, errors=_sample_errors, tolerance=64)
 def grid_sample(
     x: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:
@@ -209,28 +335,8 @@ def grid_sample(
             raise ValueError(f"grid_sample: {what} is {value!r} but must be one of {', '.join(map(repr, known))}")
     if mode == "bicubic" and spatial == 3:
         raise ValueError("grid_sample: mode 'bicubic' is for images (N, C, H, W) only")
-    batch, channels, *sizes = x.shape
-    outputs = grid.shape[1:-1]
-    count = math.prod(outputs)
-    points = grid.reshape(batch, count, spatial)
-    points = where(isnan(points), -1.0, points)
-    total: tuple[Tensor, ...] = ()
-    for axis, n in enumerate(sizes):
-        own = _axis(points[:, :, spatial - 1 - axis], n, mode, padding_mode, bool(align_corners))
-        if total:
-            # Every tap of the axes before with every one of this axis.
-            (index, weight, there), (places, factors, inside) = (
-                [t.unsqueeze(d) for t in ts] for d, ts in ((2, total), (1, own))
-            )
-            own = (index * n + places, weight * factors, there.logical_and(inside))
-            own = tuple([t.reshape(batch, t.shape[1] * t.shape[2], count) for t in own])
-        total = own
-    index, weight, there = total
-    taps = index.shape[1]
-    reads = index.reshape(batch, 1, taps * count).expand(batch, channels, taps * count)
-    read = gather(x.reshape(batch, channels, math.prod(sizes)), 2, reads).reshape(batch, channels, taps, count)
-    read = where(there.unsqueeze(1), read, 0.0)  # a weight of 0 would not undo an infinite element
-    return (read * weight.unsqueeze(1)).sum(2).reshape(batch, channels, *outputs)
+    how = _MODES.index(mode), _PADDINGS.index(padding_mode), bool(align_corners)
+    return _grid_sample(x, grid, *how)
 
 
 @composed(

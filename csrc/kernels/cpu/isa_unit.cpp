@@ -39,6 +39,8 @@ namespace {
 
 #include "kernels/cpu/resample.inl"
 
+#include "kernels/cpu/grid_sample.inl"
+
 #include "kernels/cpu/row_product.inl"
 
 #include "kernels/cpu/losses.inl"
@@ -69,6 +71,7 @@ FloatKernels<T> float_kernels(void (*gemm)(const Gemm<T>&), void (*row_product)(
   k.pool = pool::table<T>();
   k.reduce = reduce::table<T>();
   k.resample = {&resample::axis_sum<T>};
+  k.grid_sample = grid_sample::table<T>();
   k.losses = losses::table<T>();
   k.normalize = normalize::table<T>();
   k.random = random::table<T>();
