@@ -1,8 +1,10 @@
-"""Elementwise ops on 800,000 numbers, out of their records: the NumPy side is the record's own reference."""
+"""Elementwise ops on 800,000 numbers, out of their records: the NumPy side is the record's own reference; and choices
+by a mask."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,29 @@ def in_torch(name: str) -> Any:
     return lambda: op(*values)
 
 
+def masked(library: Any, array: Any, what: str) -> Any:
+    """A run of where(mask, a, b), a[mask] or nonzero(mask), with a random mask, half of it true."""
+    rng = np.random.default_rng(0)
+    mask, a, b = (array(v) for v in (rng.random(COUNT) < 0.5, *rng.uniform(-1, 1, (2, COUNT)).astype(np.float32)))
+    return {
+        "where": lambda: library.where(mask, a, b),
+        "a[mask]": lambda: a[mask],
+        "nonzero": lambda: np.asarray(library.nonzero(mask)).reshape(-1),
+    }[what]
+
+
+def masked_in_ours(what: str) -> Any:
+    import pyneural as pn
+
+    return masked(pn, pn.from_numpy, what)
+
+
+def masked_in_torch(what: str) -> Any:
+    import torch
+
+    return masked(torch, torch.from_numpy, what)
+
+
 def dropout_ours() -> Any:
     import pyneural as pn
 
@@ -77,6 +102,13 @@ def elementwise(quick: bool) -> Iterator[Job]:
         if name not in READABLE:
             ways["numpy"] = Way(lambda n=name: in_numpy(n))
         yield Job(f"{name} 800k", ways, bytes=4.0 * COUNT * (len(RECORDS[name].inputs) + 1), tolerance=1e-6)
+    for what in ("where", "a[mask]", "nonzero"):
+        ways = {
+            "pyneural": Way(partial(masked_in_ours, what)),
+            "torch": Way(partial(masked_in_torch, what)),
+            "numpy": Way(partial(masked, np, np.asarray, what)),
+        }
+        yield Job(f"{what} 800k, a random mask", ways)
     yield Job(
         "dropout 800k",
         {"pyneural": Way(dropout_ours), "torch": Way(dropout_in_torch)},

@@ -104,8 +104,11 @@ void run_nonzero(const OpCall& call) {
       constexpr int64_t kBlock = 256;
       for (int64_t start = 0; start < n; start += kBlock) {
         // Every position is written, and kept by going on: no branch depends on the values.
-        int64_t found[kBlock], count = 0;
+        int64_t room[kBlock], count = 0;
         const int64_t length = std::min(kBlock, n - start);
+        const bool direct = flat && left >= length;
+        int64_t* found = direct ? out : room;
+#pragma GCC unroll 8
         for (int64_t i = 0; i < length; ++i, p += stride[0]) {
           found[count] = position + i;
           count += *p != T{0};
@@ -113,7 +116,9 @@ void run_nonzero(const OpCall& call) {
         position += length;
         count = std::min(count, left);
         left -= count;
-        if (flat)
+        if (direct)
+          out += count;
+        else if (flat)
           out = std::copy(found, found + count, out);
         else
           write_places(x, count, found, place, last, out);
