@@ -11,8 +11,9 @@
 namespace pn {
 namespace {
 
-constexpr int64_t kChannels = 8;               // of a task of the adjoint, which makes the taps for itself
-constexpr int64_t kSerial = int64_t{1} << 13;  // reads below which one thread does all
+constexpr int64_t kChannels = 8;                   // of a task of the adjoint, which makes the taps for itself
+constexpr int64_t kMostPlaces = int64_t{1} << 30;  // of a channel: places are of 32 bits
+constexpr int64_t kSerial = int64_t{1} << 13;      // reads below which one thread does all
 
 // Attributes: mode, padding, align_corners; before them, of the adjoint, the spatial sizes of x.
 struct Shape : GridSample {
@@ -105,8 +106,8 @@ Shape read_shape(const OpCall& call, const Array& image, const Array& grid, cons
     if (s.size[d] < 1) fail<ValueError>(call.op->name, ": x has no elements to read");
     s.places *= s.size[d];
   }
-  if (s.places > INT32_MAX)
-    fail<ValueError>(call.op->name, ": a channel of x has ", s.places, " elements; at most ", INT32_MAX,
+  if (s.places > kMostPlaces)
+    fail<ValueError>(call.op->name, ": a channel of x has ", s.places, " elements; at most ", kMostPlaces,
                      " can be read");
   s.mode = static_cast<GridSample::Mode>(attributes.integer());
   s.padding = static_cast<GridSample::Padding>(attributes.integer());
