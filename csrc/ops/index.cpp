@@ -401,15 +401,33 @@ Lines lines_of(const Array& index, int dim) {
   return l;
 }
 
-int64_t line_offset(const Array& a, const Array& index, const Lines& l, int64_t line) {
-  int64_t offset = 0;
-  for (int d = index.ndim - 1; d >= 0; --d) {
-    if (d == l.dim || d == l.inner) continue;
-    offset += line % index.shape[d] * a.strides[d];
-    line /= index.shape[d];
+// The offsets of a line in three arrays, from line to line.
+struct LineOffsets {
+  int dims = 0;
+  int64_t at[3] = {}, shape[kMaxDims], place[kMaxDims], stride[kMaxDims][3];
+
+  LineOffsets(const Array* const (&arrays)[3], const Array& index, const Lines& l, int64_t line) {
+    for (int d = index.ndim - 1; d >= 0; --d) {  // the innermost one first
+      if (d == l.dim || d == l.inner) continue;
+      shape[dims] = index.shape[d];
+      place[dims] = line % index.shape[d];
+      line /= index.shape[d];
+      for (int k = 0; k < 3; ++k) {
+        stride[dims][k] = arrays[k]->strides[d];
+        at[k] += place[dims] * stride[dims][k];
+      }
+      ++dims;
+    }
   }
-  return offset;
-}
+  void next() {
+    for (int d = 0; d < dims; ++d) {
+      const bool wraps = ++place[d] == shape[d];
+      for (int k = 0; k < 3; ++k) at[k] += wraps ? (1 - shape[d]) * stride[d][k] : stride[d][k];
+      if (!wraps) return;
+      place[d] = 0;
+    }
+  }
+};
 
 int gather_dim(const OpCall& call, const Array& x, const Array& index) {
   require_index(call, 1);
@@ -430,34 +448,41 @@ void infer_gather(OpCall& call) {
   call.out[0].describe(call.in[0]->dtype, call.in[1]->ndim, call.in[1]->shape);
 }
 
-// f(x row, index row, other row, steps...) for each line and each place along dim.
+// f(element of x, element of other) for each index that is within x.
 template <class T, class F>
 void walk_lines(const Array& x, const Array& index, const Array& other, int dim, const F& f) {
   if (index.size() == 0) return;
   const Lines l = lines_of(index, dim);
   const int64_t step_x = l.inner < 0 ? 0 : x.strides[l.inner], step_i = l.inner < 0 ? 0 : index.strides[l.inner],
                 step_o = l.inner < 0 ? 0 : other.strides[l.inner];
-  const int64_t size = x.shape[dim], stride = x.strides[dim];
-  const int64_t per_task = std::max<int64_t>(1, kTask / (l.along * l.across));
-  const auto line = [&](int64_t k, int64_t low, int64_t high) {
-    T* xs = x.ptr<T>() + line_offset(x, index, l, k);
-    const int64_t* is = index.ptr<int64_t>() + line_offset(index, index, l, k);
-    T* os = other.ptr<T>() + line_offset(other, index, l, k);
-    for (int64_t i = 0; i < l.along; ++i)
-      for (int64_t j = low; j < high; ++j) {
-        const int64_t place = is[i * index.strides[dim] + j * step_i];
-        T* o = &os[i * other.strides[dim] + j * step_o];
-        if (static_cast<uint64_t>(place) < static_cast<uint64_t>(size)) f(xs + place * stride + j * step_x, o);
-      }
+  const int64_t size = x.shape[dim], stride = x.strides[dim], along_i = index.strides[dim],
+                along_o = other.strides[dim];
+  const Array* const arrays[3] = {&x, &index, &other};
+  const auto one = [=](T* xs, int64_t place, T* o) {
+    if (static_cast<uint64_t>(place) < static_cast<uint64_t>(size)) f(xs + place * stride, o);
+  };
+  const auto line = [&](const int64_t* at, int64_t low, int64_t high) {
+    T *xs = x.ptr<T>() + at[0], *os = other.ptr<T>() + at[2];
+    const int64_t* is = index.ptr<int64_t>() + at[1];
+    if (l.inner < 0)
+      for (int64_t i = 0; i < l.along; ++i) one(xs, is[i * along_i], os + i * along_o);
+    else
+      for (int64_t i = 0; i < l.along; ++i)
+        for (int64_t j = low; j < high; ++j)
+          one(xs + j * step_x, is[i * along_i + j * step_i], os + i * along_o + j * step_o);
   };
   if (l.lines == 1 && index.size() >= 2 * kTask && l.across >= 64) {  // one long line: share out its columns
     constexpr int64_t kColumns = 32;
+    const LineOffsets first(arrays, index, l, 0);
     parallel_for((l.across + kColumns - 1) / kColumns,
-                 [&](int64_t t) { line(0, t * kColumns, std::min(l.across, (t + 1) * kColumns)); });
+                 [&](int64_t t) { line(first.at, t * kColumns, std::min(l.across, (t + 1) * kColumns)); });
     return;
   }
+  const int64_t per_task = std::max<int64_t>(1, kTask / (l.along * l.across));
   parallel_for((l.lines + per_task - 1) / per_task, [&](int64_t t) {
-    for (int64_t k = t * per_task; k < std::min(l.lines, (t + 1) * per_task); ++k) line(k, 0, l.across);
+    LineOffsets offsets(arrays, index, l, t * per_task);
+    for (int64_t k = t * per_task; k < std::min(l.lines, (t + 1) * per_task); ++k, offsets.next())
+      line(offsets.at, 0, l.across);
   });
 }
 

@@ -152,11 +152,21 @@ void run_one_hot(const OpCall& call) {
   }
 }
 
-// Attributes: dim, descending. Stable; NaN counts as larger than any number.
+// Attributes: dim, descending, and how many places are wanted, the first ones (kNone: all). Stable; NaN counts as
+// larger than any number.
 void infer_argsort(OpCall& call) {
   const Array& x = *call.in[0];
-  if (x.ndim > 0) checked_axis(call, call.attributes.ints[0], x.ndim);
-  call.out[0].describe(DType::Int64, x.ndim, x.shape);
+  int64_t shape[kMaxDims];
+  std::copy(x.shape, x.shape + x.ndim, shape);
+  if (x.ndim > 0) {
+    const int64_t dim = checked_axis(call, call.attributes.ints[0], x.ndim), first = call.attributes.ints[2];
+    if (first != kNone) {
+      if (first < 0 || first > shape[dim])
+        fail<ValueError>("argsort: the first ", first, " places of dim ", dim, " of ", shape_text(x), " do not exist");
+      shape[dim] = first;
+    }
+  }
+  call.out[0].describe(DType::Int64, x.ndim, shape);
 }
 
 // A value's place among all of its type, the same for equal ones.
@@ -181,13 +191,40 @@ struct Ranked {
   int64_t place;
 };
 
+constexpr int64_t kFewPlaces = 64;  // that are kept in order while a line is read once
+
+// The first `wanted` of n ranks, in order, equal ones by place: to the front of `all`, which has room for n.
+template <class F>
+void first_places(int64_t n, int64_t wanted, const F& rank, Ranked* all) {
+  const auto by_rank = [](const Ranked& a, const Ranked& b) { return a.rank < b.rank; };
+  const auto by_both = [](const Ranked& a, const Ranked& b) {
+    return a.rank < b.rank || (a.rank == b.rank && a.place < b.place);
+  };
+  if (wanted <= kFewPlaces && wanted < n) {
+    int64_t held = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const uint64_t own = rank(i);
+      if (held == wanted && own >= all[held - 1].rank) continue;
+      held += held < wanted;
+      int64_t j = held - 1;
+      for (; j > 0 && all[j - 1].rank > own; --j) all[j] = all[j - 1];
+      all[j] = {own, i};
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) all[i] = {rank(i), i};
+  if (wanted == n) return std::stable_sort(all, all + n, by_rank);
+  std::nth_element(all, all + wanted, all + n, by_both);
+  std::sort(all, all + wanted, by_both);
+}
+
 void run_argsort(const OpCall& call) {
   const Array x = at_least_1d(*call.in[0]), y = at_least_1d(call.out[0]);
-  if (x.size() == 0) return;
+  if (y.size() == 0) return;
   const int64_t wanted = call.attributes.ints[0];
   const int dim = static_cast<int>(wanted < 0 ? wanted + x.ndim : wanted);
   const uint64_t flip = call.attributes.ints[1] != 0 ? UINT64_MAX : 0;  // descending
-  const int64_t n = x.shape[dim], lines = x.size() / n;
+  const int64_t n = x.shape[dim], first = y.shape[dim], lines = x.size() / n;
   const int64_t per_task = std::max<int64_t>(1, 4096 / n);
   const int64_t step = x.strides[dim];
   parallel_for((lines + per_task - 1) / per_task, [&](int64_t t) {
@@ -202,10 +239,9 @@ void run_argsort(const OpCall& call) {
       }
       visit_dtype(x.dtype, [&](auto zero) {
         const auto* values = x.ptr<decltype(zero)>() + from;
-        for (int64_t i = 0; i < n; ++i) all[static_cast<size_t>(i)] = {rank_of(values[i * step]) ^ flip, i};
+        first_places(n, first, [&](int64_t i) { return rank_of(values[i * step]) ^ flip; }, all.data());
       });
-      std::stable_sort(all.begin(), all.end(), [](const Ranked& a, const Ranked& b) { return a.rank < b.rank; });
-      for (int64_t i = 0; i < n; ++i) y.ptr<int64_t>()[to + i * y.strides[dim]] = all[static_cast<size_t>(i)].place;
+      for (int64_t i = 0; i < first; ++i) y.ptr<int64_t>()[to + i * y.strides[dim]] = all[static_cast<size_t>(i)].place;
     }
   });
 }

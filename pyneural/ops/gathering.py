@@ -14,7 +14,7 @@ import numpy as np
 from .. import _engine
 from .._arguments import numpy_names
 from .record import RECORDS, composed, op
-from .shape import _embed_slice, _expand, _slice, axis_of, ravel
+from .shape import _embed_slice, _expand, axis_of, ravel
 
 __all__ = [
     "argsort", "bincount", "flatnonzero", "gather", "index_add", "index_select", "masked_fill", "masked_select",
@@ -245,24 +245,32 @@ _one_hot: Any = op(
 )  # fmt: skip
 
 
-def _argsort_reference(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
+def _argsort_reference(x: np.ndarray, dim: int, descending: bool, first: int | None) -> np.ndarray:
     if x.ndim == 0:
         return np.zeros((), np.int64)
-    if not descending:
-        return np.argsort(x, axis=dim, kind="stable")
-    back = np.argsort(np.flip(x, dim), axis=dim, kind="stable")  # equal entries keep their order when read backwards
-    return x.shape[dim] - 1 - np.flip(back, dim)
+    if descending:
+        # Equal entries keep their order when read backwards.
+        order = x.shape[dim] - 1 - np.flip(np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
+    else:
+        order = np.argsort(x, axis=dim, kind="stable")
+    return np.take(order, range(x.shape[dim] if first is None else first), axis=dim)
 
 
+#: ``argsort(x, dim, descending, first)``: the first so many places alone, if that is not None.
 _argsort: Any = op(
     "argsort",
     "x",
-    attributes="dim descending",
+    attributes="dim descending first",
     reference=_argsort_reference,
-    samples=lambda make: [(make(5, 7), 1, False), (make(5, 7), 0, True), (make.integers(0, 3, (4, 33)), -1, True),
-                          (make(), 0, False),
-                          (make(0, 3), 1, False), (make(3, 0), 1, True), (make.integers(0, 5, (65,)), 0, False)],
-    errors=lambda make: [((make(3), 1, False), IndexError, "argsort: dim 1 is out of range")],
+    samples=lambda make: [(make(5, 7), 1, False, None), (make(5, 7), 0, True, None),
+                          (make.integers(0, 3, (4, 33)), -1, True, None), (make(), 0, False, None),
+                          (make(0, 3), 1, False, None), (make(3, 0), 1, True, None),
+                          (make.integers(0, 5, (65,)), 0, False, None), (make(4, 33), 1, True, 3),
+                          (make.integers(0, 9, (40, 3)), 0, False, 7), (make.integers(0, 9, (3, 300)), 1, True, 99),
+                          (make.integers(0, 9, (3, 70)), 1, True, 64), (make(3, 5), 1, False, 0),
+                          (make(3, 5), 0, False, 3)],
+    errors=lambda make: [((make(3), 1, False, None), IndexError, "argsort: dim 1 is out of range"),
+                         ((make(3, 2), 0, False, 4), ValueError, "the first 4 places of dim 0 of .* do not exist")],
     dtypes="any",
     differences=False,
 )  # fmt: skip
@@ -478,7 +486,7 @@ def argsort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = T
     Raises:
         IndexError: dim does not exist.
     """
-    return _argsort(x, dim, bool(descending))
+    return _argsort(x, dim, bool(descending), None)
 
 
 class Sorted(NamedTuple):
@@ -496,7 +504,7 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = True
         IndexError: dim does not exist.
     """
     x = as_tensor(x)
-    order = _argsort(x, dim, bool(descending))
+    order = _argsort(x, dim, bool(descending), None)
     return Sorted(_gather(x, order, dim), order)
 
 
@@ -513,7 +521,5 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
     n = x.shape[d] if x.ndim else 1
     if not 0 <= k <= n:
         raise ValueError(f"topk: k is {k} but dim {dim} of shape {x.shape} has {n} elements")
-    order = _argsort(x, dim, bool(largest))
-    if x.ndim:
-        order = _slice(order, [0] * x.ndim, [k if i == d else size for i, size in enumerate(x.shape)], [1] * x.ndim)
+    order = _argsort(x, dim, bool(largest), k)
     return Sorted(_gather(x, order, dim), order)
