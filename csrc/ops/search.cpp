@@ -12,14 +12,32 @@
 
 namespace pn {
 
+// Is low <= p[i * stride] < size for all i below n? In vectors: what is too low, or too high, makes one of two
+// differences negative; no wrap-around hides it, for low is at most 0.
+static bool all_within(int64_t n, const int64_t* p, int64_t stride, int64_t low, int64_t size) {
+  typedef uint64_t Two __attribute__((vector_size(16)));
+  const uint64_t base = static_cast<uint64_t>(low), last = static_cast<uint64_t>(size - 1 - low);
+  Two signs[2] = {};
+  int64_t i = 0;
+  for (; stride == 1 && i + 4 <= n; i += 4)
+    for (int64_t j = 0; j < 2; ++j) {
+      Two v;
+      std::memcpy(&v, p + i + 2 * j, sizeof v);
+      v -= base;
+      signs[j] |= v | (last - v);
+    }
+  signs[0] |= signs[1];
+  bool right = (signs[0][0] | signs[0][1]) >> 63 == 0;
+  for (; i < n; ++i) right &= (p[i * stride] >= low) & (p[i * stride] < size);
+  return right;
+}
+
 void check_range(const OpCall& call, const Array& index, int64_t low, int64_t size, const char* what, int64_t axis) {
   const Array* operands[1] = {&index};
   const Loop<1> loop(index.ndim, index.shape, operands);
   loop.rows([&](int64_t n, char* const* at, const int64_t* stride) {
     const int64_t* p = reinterpret_cast<const int64_t*>(at[0]);
-    bool right = true;
-    for (int64_t i = 0; i < n; ++i) right &= (p[i * stride[0]] >= low) & (p[i * stride[0]] < size);
-    if (right) return;
+    if (all_within(n, p, stride[0], low, size)) return;
     for (int64_t i = 0; i < n; ++i) {
       const int64_t value = p[i * stride[0]];
       if (value < low || value >= size)
