@@ -250,6 +250,8 @@ def celu(x: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """max(x, 0) + min(alpha * (exp(x / alpha) - 1), 0). Raises ValueError for alpha = 0."""
     if alpha == 0:
         raise ValueError("celu: alpha must not be 0")
+    if alpha == 1:
+        return ops.elu(x)
     # The clamp keeps the branch that is not taken from overflowing, which would make its gradient 0 * inf.
     below = ops.clamp(x, max=0.0) if alpha > 0 else x
     return ops.where(x > 0, x, alpha * ops.expm1(below / alpha))
@@ -292,9 +294,7 @@ def tanh(x: Tensor) -> Tensor:
 
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x cut to [min_val, max_val]; the derivative is 0 at both ends (``clamp`` has 1 there)."""
-    if min_val > max_val:
-        raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
-    return ops.where(x >= max_val, float(max_val), ops.where(x <= min_val, float(min_val), x))
+    return ops.elementwise.hardtanh(x, min_val, max_val)
 
 
 def relu6(x: Tensor, inplace: bool = False) -> Tensor:

@@ -213,6 +213,11 @@ _leaky_relu = op("leaky_relu", "x", attributes="negative_slope",
                  reference=lambda x, negative_slope: np.where(x < 0, x * x.dtype.type(negative_slope), x),
                  gradient={"x": lambda g, x, negative_slope: where(x > 0.0, g, g * negative_slope)},
                  formula={"x": r"g \text{ for } x > 0, \alpha g \text{ else}"}, samples=_kinked_samples(0.01))  # fmt: skip
+_hardtanh = op("hardtanh", "x", attributes="low high",
+               reference=lambda x, low, high: np.where(x >= x.dtype.type(high), x.dtype.type(high),
+                                                       np.where(x <= x.dtype.type(low), x.dtype.type(low), x)),
+               gradient={"x": lambda g, x, low, high: where((x > low) & (x < high), g, 0.0)},
+               formula={"x": r"[low < x < high]\,g"}, samples=_kinked_samples(-1.05, 0.95))  # fmt: skip
 _elu = op("elu", "x", attributes="alpha",
           reference=lambda x, alpha: np.where(x < 0, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)), x),
           gradient={"x": lambda g, x, y, alpha: where(x > 0.0, g, g * (y + alpha))},
@@ -250,6 +255,18 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where positive, negative_slope * x elsewhere; the gradient at 0 is negative_slope times the incoming one."""
     return _leaky_relu(x, number("leaky_relu", "negative_slope", negative_slope))
+
+
+def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """x cut to [min_val, max_val]; the derivative is 0 at both ends (:func:`clamp` has 1 there).
+
+    Raises:
+        ValueError: min_val is above max_val.
+    """
+    low, high = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
+    if low > high:
+        raise ValueError(f"hardtanh: min_val {min_val} is above max_val {max_val}")
+    return _hardtanh(x, low, high)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
