@@ -118,8 +118,30 @@ struct Elementwise {
     }
   }
 
+  // Division with remainder is done for short quotients; the few others are done over again, from a block that keeps
+  // what an operation in place would overwrite.
+  template <void (*fast)(int64_t, const T*, const T*, T*), T (*exact)(T, T)>
+  static void with_long_quotients(int64_t n, const T* as, const T* bs, T* ys) {
+    constexpr int64_t block = 256;
+    T a[block], b[block];
+    for (int64_t start = 0; start < n; start += block) {
+      const int64_t m = n - start < block ? n - start : block;
+      int all = 1;
+      for (int64_t i = 0; i < m; ++i) {
+        a[i] = as[start + i], b[i] = bs[start + i];
+        all &= is_short_quotient(a[i], b[i]);
+      }
+      fast(m, a, b, ys + start);
+      for (int64_t i = 0; !all && i < m; ++i)
+        if (!is_short_quotient(a[i], b[i])) ys[start + i] = exact(a[i], b[i]);
+    }
+  }
+
   static ElementwiseKernels<T> table() {
     ElementwiseKernels<T> kernels = rows();
+    kernels.binary[static_cast<int>(Binary::remainder)] = &with_long_quotients<&binary_remainder, &any_remainder<T>>;
+    kernels.binary[static_cast<int>(Binary::floor_divide)] =
+        &with_long_quotients<&binary_floor_divide, &any_floor_divide<T>>;
     kernels.unary[static_cast<int>(Unary::sin)] = &with_huge<&unary_sin, &huge_sin>;
     kernels.unary[static_cast<int>(Unary::cos)] = &with_huge<&unary_cos, &huge_cos>;
     kernels.unary[static_cast<int>(Unary::tan)] = &with_huge<&unary_tan, &huge_tan>;
