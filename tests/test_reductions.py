@@ -264,3 +264,19 @@ def test_gradient_of_broadcast_operands_is_summed_back() -> None:
     assert a.grad.shape == (2, 1, 4)
     assert np.array_equal(a.grad, np.full((2, 1, 4), 3))
     assert np.array_equal(b.grad, np.full((3, 1), 8))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64"])
+def test_extrema_of_integers_of_every_length(dtype):
+    rng = np.random.default_rng(0)
+    for shape in [(n,) for n in (1, 7, 15, 16, 31, 32, 33, 63, 64, 65, 300)] + [
+        (70, 5),
+        (5, 70),
+        (33, 129),
+        (3, 40, 37),
+    ]:
+        x = rng.integers(-(2**62), 2**62, shape).astype(dtype)
+        t = pn.from_numpy(x)
+        for dims in (None, *range(x.ndim)):
+            assert np.array_equal(t.amax(dims).numpy(), x.max(dims)), (shape, dims)
+            assert np.array_equal(t.amin(dims).numpy(), x.min(dims)), (shape, dims)

@@ -153,22 +153,26 @@ void fold_array(const Array& input, const Axes& axes, FoldKernels<In, Out> first
   }
 }
 
-// ---- kernels for the types and folds that need no vector code of their own ----
+// ---- kernels for the types and folds that are no kernels of an instruction set: the order does not matter to them
+// ----
 
-// Sums and products of integers wrap on overflow; the order does not matter to them.
+// Sums and products of integers wrap on overflow.
 struct AddWrapping {
+  static constexpr bool kOnVectors = false;
   static int64_t take(int64_t x) { return x; }
   static int64_t join(int64_t a, int64_t b) {
     return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
   }
 };
 struct MultiplyWrapping {
+  static constexpr bool kOnVectors = false;
   static int64_t take(int64_t x) { return x; }
   static int64_t join(int64_t a, int64_t b) {
     return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
   }
 };
 struct Larger {
+  static constexpr bool kOnVectors = true;
   template <class T>
   static T take(T x) {
     return x;
@@ -179,6 +183,7 @@ struct Larger {
   }
 };
 struct Smaller {
+  static constexpr bool kOnVectors = true;
   template <class T>
   static T take(T x) {
     return x;
@@ -189,6 +194,7 @@ struct Smaller {
   }
 };
 struct Or {
+  static constexpr bool kOnVectors = false;
   template <class T>
   static uint8_t take(T x) {
     return x != 0;
@@ -196,6 +202,7 @@ struct Or {
   static uint8_t join(uint8_t a, uint8_t b) { return a | b; }
 };
 struct And {
+  static constexpr bool kOnVectors = false;
   template <class T>
   static uint8_t take(T x) {
     return x != 0;
@@ -205,17 +212,46 @@ struct And {
 
 template <class F, class In, class Out>
 struct PlainFold {
+  typedef In V __attribute__((vector_size(16)));
+  static constexpr int64_t L = sizeof(V) / sizeof(In);
+  static constexpr bool kVectors = F::kOnVectors && sizeof(In) < 8;  // the baseline compares no 64-bit integers
+
+  static V load(const In* p) {
+    V v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+  }
   static void rows(int64_t rows, int64_t n, int64_t stride, const In* x, Out* y) {
     for (int64_t r = 0; r < rows; ++r, x += stride) {
       Out a = F::take(x[0]);
-      for (int64_t i = 1; i < n; ++i) a = F::join(a, static_cast<Out>(F::take(x[i])));
+      int64_t i = 1;
+      if constexpr (kVectors) {
+        if (n >= 2 * L) {
+          V even = load(x), odd = load(x + L);
+          for (i = 2 * L; i + 2 * L <= n; i += 2 * L) {
+            even = F::join(even, load(x + i));
+            odd = F::join(odd, load(x + i + L));
+          }
+          even = F::join(even, odd);
+          for (int64_t l = 0; l < L; ++l) a = F::join(a, static_cast<Out>(even[l]));
+        }
+      }
+      for (; i < n; ++i) a = F::join(a, static_cast<Out>(F::take(x[i])));
       y[r] = a;
     }
   }
   static void columns(int64_t n, int64_t columns, int64_t stride, const In* __restrict x, Out* __restrict y) {
-    for (int64_t c = 0; c < columns; ++c) y[c] = F::take(x[c]);
+    int64_t first = 0;
+    if constexpr (kVectors) {
+      for (; first + L <= columns; first += L) {
+        V a = load(x + first);
+        for (int64_t i = 1; i < n; ++i) a = F::join(a, load(x + i * stride + first));
+        std::memcpy(y + first, &a, sizeof a);
+      }
+    }
+    for (int64_t c = first; c < columns; ++c) y[c] = F::take(x[c]);
     for (int64_t i = 1; i < n; ++i)
-      for (int64_t c = 0; c < columns; ++c) y[c] = F::join(y[c], static_cast<Out>(F::take(x[i * stride + c])));
+      for (int64_t c = first; c < columns; ++c) y[c] = F::join(y[c], static_cast<Out>(F::take(x[i * stride + c])));
   }
   static constexpr FoldKernels<In, Out> kernels() { return {&rows, &columns}; }
 };
