@@ -70,6 +70,8 @@ def test_groups_must_divide_the_channels_that_come():
     layer = nn.LazyConv2d(6, 3, groups=3)
     with pytest.raises(ValueError, match=r"LazyConv2d: x of shape \(2, 4, 5, 5\) has 4 channels, but .* groups, 3"):
         layer(values(2, 4, 5, 5))
+    with pytest.raises(TypeError, match="LazyConv2d: call it with x"):
+        layer()
     assert type(layer) is nn.LazyConv2d
     assert layer(values(2, 9, 5, 5)).shape == (2, 6, 3, 3)
     with pytest.raises(ValueError, match="groups is 4 but must divide out_channels"):

@@ -153,8 +153,7 @@ void fold_array(const Array& input, const Axes& axes, FoldKernels<In, Out> first
   }
 }
 
-// ---- kernels for the types and folds that are no kernels of an instruction set: the order does not matter to them
-// ----
+// ---- folds of integers and bools, to which the order does not matter: the same kernels for every CPU ----
 
 // Sums and products of integers wrap on overflow.
 struct AddWrapping {

@@ -62,9 +62,11 @@ class _Lazy(Module):
         raise NotImplementedError
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        x = as_tensor(args[0] if args else next(iter(kwargs.values())))
+        given = (*args, *kwargs.values())
         try:
-            size = self._size(x.shape)
+            if not given:
+                raise TypeError(f"{self._get_name()}: call it with x, of which the first one gives its size")
+            size = self._size(as_tensor(given[0]).shape)
             if _engine.capturing() is not None:
                 raise RuntimeError(
                     f"{self._get_name()}: the first call makes the parameters and cannot be part of a compiled step; "
@@ -225,6 +227,18 @@ class LazyLinear(_Lazy, Linear):
 
 
 class _LazyNorm(_Lazy, _Running):
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(0, eps, momentum, affine, track_running_stats, dtype, bias=bias)
+
     def _size_of(self, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
         shape = shapes.get("weight", shapes.get("running_mean", ()))
         return shape[0] if len(shape) == 1 else None
@@ -241,36 +255,12 @@ class _LazyNorm(_Lazy, _Running):
 
 
 class _LazyBatchNorm(_LazyNorm, _BatchNorm):
-    def __init__(
-        self,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(0, eps, momentum, affine, track_running_stats, dtype, bias=bias)
-
     def _size(self, shape: tuple[int, ...]) -> int:
         self._check(shape)
         return shape[1]
 
 
 class _LazyInstanceNorm(_LazyNorm, _InstanceNorm):
-    def __init__(
-        self,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(0, eps, momentum, affine, track_running_stats, dtype, bias=bias)
-
     def _size(self, shape: tuple[int, ...]) -> int:
         self._check(shape)
         return shape[-self._dims[0]]

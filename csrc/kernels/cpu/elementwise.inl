@@ -27,7 +27,7 @@ static double huge_tan(double x) { return __builtin_tan(x); }
 
 // Loops of functions go over whole vectors alone, which the mask tells the compiler; what is left over goes through
 // once more, as a vector of its own. Their bodies would else stand there twice more, for half vectors and single
-// elements.
+// elements; for the same reason none is inlined into itself.
 template <class T>
 struct Elementwise {
   static constexpr int kWhole = matmul::kLanes<T>;
